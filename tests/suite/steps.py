@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What each step of bin/test runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from suite import sanity
+
+ROOT = Path(__file__).parents[2]
+LAB = ["bin/lab", "exec", "--name", "test", "--"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One program of a step, run in a directory."""
+
+    words: list[str]
+    directory: Path = field(default=ROOT)
+
+
+def lint(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["ruff", "check", *arguments])
+    yield Command(["ruff", "format", "--check", *arguments])
+    yield Command(["yamllint", "--strict", *(arguments or ["."])])
+    yield Command(["ansible-lint", *arguments])
+    yield Command(["antsibull-changelog", "lint"])
+
+
+def types(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["mypy", *arguments])
+
+
+def unit(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["pytest", "--quiet", *arguments])
+
+
+def check_sanity(arguments: list[str]) -> Iterator[Command]:
+    sanity.provide_pip(Path.home())
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    yield Command(["ansible-test", "sanity", "--local", "--python", python, *arguments], sanity.copy_collection(ROOT))
+
+
+def molecule(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["bin/lab", "up", "--name", "test"])
+    yield Command([*LAB, "molecule", "test", *(arguments or ["--all"])])
+
+
+def faults(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["bin/lab", "up", "--name", "test"])
+    yield Command([*LAB, "pytest", "--verbose", "--capture=no", *(arguments or ["tests/faults"])])
+
+
+def bench(arguments: list[str]) -> Iterator[Command]:
+    for program in sorted((ROOT / "tests/bench").iterdir()):
+        if program.is_file() and os.access(program, os.X_OK):
+            yield Command([str(program.relative_to(ROOT)), *arguments])
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of the proof that can be asked for by name."""
+
+    name: str
+    about: str
+    commands: Callable[[list[str]], Iterator[Command]]
+    by_default: bool = True
+
+
+STEPS = {
+    step.name: step
+    for step in (
+        Step("lint", "ruff, yamllint, ansible-lint, changelog fragments", lint),
+        Step("types", "mypy, strict", types),
+        Step("unit", "unit tests, in seconds", unit),
+        Step("sanity", "ansible-test sanity on a copy of the clone", check_sanity),
+        Step("molecule", "all molecule scenarios on a lab of real kernels", molecule),
+        Step("faults", "the traps of kernel and distributions, on a lab", faults, by_default=False),
+        Step("bench", "the figures of tests/bench, on labs", bench, by_default=False),
+    )
+}
