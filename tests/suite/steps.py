@@ -14,6 +14,7 @@ from pathlib import Path
 from suite import sanity
 
 ROOT = Path(__file__).parents[2]
+FOR_NODES = ["plugins/modules", "plugins/module_utils"]
 LAB = ["bin/lab", "exec", "--name", "test", "--"]
 
 
@@ -25,11 +26,12 @@ class Command:
     directory: Path = field(default=ROOT)
 
 
-def lint(arguments: list[str]) -> Iterator[Command]:
-    yield Command(["ruff", "check", *arguments])
-    yield Command(["ruff", "format", "--check", *arguments])
-    yield Command(["yamllint", "--strict", *(arguments or ["."])])
-    yield Command(["ansible-lint", *arguments])
+def lint(paths: list[str]) -> Iterator[Command]:
+    yield Command(["ruff", "check", *paths])
+    yield Command(["ruff", "format", "--check", *paths])
+    yield Command(["vermin", "--quiet", "--no-tips", "--violations", "--target=3.8-", *FOR_NODES])
+    yield Command(["yamllint", "--strict", *(paths or ["."])])
+    yield Command(["ansible-lint", *paths])
     yield Command(["antsibull-changelog", "lint"])
 
 
@@ -76,7 +78,7 @@ class Step:
 STEPS = {
     step.name: step
     for step in (
-        Step("lint", "ruff, yamllint, ansible-lint, changelog fragments", lint),
+        Step("lint", "ruff, vermin, yamllint, ansible-lint, changelog fragments", lint),
         Step("types", "mypy, strict", types),
         Step("unit", "unit tests, in seconds", unit),
         Step("sanity", "ansible-test sanity on a copy of the clone", check_sanity),
