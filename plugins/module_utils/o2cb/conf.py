@@ -9,13 +9,13 @@ Theory of operation. The grammar is that of o2cb_ctl/jconfig.c, the meaning that
 remedy that it does not give:
 
 * A stanza begins in column 0 with a word and a colon, and ends with an empty line or the next stanza.
-* An attribute is indented by blanks or tabs, `word = value`. The value is the rest of the line; a backslash at the end of
-  the line continues it. White space at its end is dropped. There are no comments behind a value.
+* An attribute is indented by blanks or tabs, `word = value`. The value is the rest of the line; a backslash at the end
+  of the line continues it. White space at its end is dropped. There are no comments behind a value.
 * `#` in column 0 makes a comment line, anywhere.
 * A carriage return is accepted at the end of a value only, so a file with CRLF line ends is rejected.
 
-A `Document` keeps every line of the file. Replacing a cluster touches only that cluster's own stanzas: comments, unknown
-stanzas, unknown attributes and other clusters stay as they are, which the tool's own writer would drop.
+A `Document` keeps every line of the file. Replacing a cluster touches only that cluster's own stanzas: comments,
+unknown stanzas, unknown attributes and other clusters stay as they are, which the tool's own writer would drop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from __future__ import annotations
 import re
 import socket
 from dataclasses import dataclass, field, replace
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Iterable
 
 from .errors import O2cbError
 from .model import GLOBAL, LOCAL, Cluster, Node
@@ -58,12 +58,15 @@ class Stanza:
     """One stanza and the lines it was read from; no lines when it is new or changed and has to be rendered."""
 
     kind: str
-    attributes: Dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     line: int = 0
-    lines: List[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
 
-    def render(self) -> List[str]:
-        """Comment lines are kept, everything else is written as the tool writes it: known attributes first, with a tab."""
+    def render(self) -> list[str]:
+        """Comment lines are kept, everything else is written as the tool writes it.
+
+        Known attributes first, with a tab.
+        """
         known = [key for key in _KNOWN.get(self.kind, ()) if key in self.attributes]
         foreign = [key for key in self.attributes if key not in known]
         return (
@@ -80,24 +83,22 @@ class Stanza:
 class Document:
     """A whole file: `head` is what stands before the first stanza, each stanza owns the lines up to the next one."""
 
-    head: List[str] = field(default_factory=list)
-    stanzas: List[Stanza] = field(default_factory=list)
+    head: list[str] = field(default_factory=list)
+    stanzas: list[Stanza] = field(default_factory=list)
 
     def render(self) -> str:
         return "\n".join(self.head + [line for stanza in self.stanzas for line in stanza.lines])
 
-    def of_kind(self, kind: str, cluster: Optional[str] = None) -> List[Stanza]:
+    def of_kind(self, kind: str, cluster: str | None = None) -> list[Stanza]:
         """Stanzas of this kind, in the order of the file; those of one cluster only, when it is named."""
         return [
-            stanza
-            for stanza in self.stanzas
-            if stanza.kind == kind and (cluster is None or stanza.belongs_to(cluster))
+            stanza for stanza in self.stanzas if stanza.kind == kind and (cluster is None or stanza.belongs_to(cluster))
         ]
 
-    def cluster_names(self) -> List[str]:
+    def cluster_names(self) -> list[str]:
         return [stanza.attributes["name"] for stanza in self.of_kind("cluster")]
 
-    def cluster(self, name: str) -> Optional[Cluster]:
+    def cluster(self, name: str) -> Cluster | None:
         """The cluster of that name as this file has it (timeouts and fence method are not in this file), or None."""
         for stanza in self.of_kind("cluster", name):
             return Cluster(
@@ -111,7 +112,7 @@ class Document:
     def with_cluster(self, cluster: Cluster) -> Document:
         """This document with that cluster exactly as given; every other line stays."""
         wanted = list(_stanzas_of(cluster))
-        stanzas: List[Stanza] = []
+        stanzas: list[Stanza] = []
         for stanza in self.stanzas:
             if stanza.kind not in _KNOWN or not stanza.belongs_to(cluster.name):
                 stanzas.append(stanza)
@@ -120,9 +121,9 @@ class Document:
             if new is not None:
                 stanzas.append(_changed(stanza, new))
         for new in wanted:
-            new.lines = new.render() + [""]
+            new.lines = [*new.render(), ""]
             if stanzas and stanzas[-1].lines[-1]:
-                stanzas[-1] = replace(stanzas[-1], lines=stanzas[-1].lines + [""])
+                stanzas[-1] = replace(stanzas[-1], lines=[*stanzas[-1].lines, ""])
             stanzas.append(new)
         return Document(list(self.head), stanzas)
 
@@ -135,8 +136,8 @@ class Document:
 def parse(text: str) -> Document:
     """Read a file as the o2cb tool does.
 
-    Raises ConfError for what that tool answers with `Unknown code ____ N`: 251 (EIO) a syntax error, 234 (EINVAL) a value;
-    and for a NUL byte, behind which the tool would not see the rest of the file.
+    Raises ConfError for what that tool answers with `Unknown code ____ N`: 251 (EIO) a syntax error, 234 (EINVAL) a
+    value; and for a NUL byte, behind which the tool would not see the rest of the file.
     """
     if "\0" in text:
         raise ConfError("there is a NUL byte: the file is damaged, restore it", text.split("\0")[0].count("\n") + 1)
@@ -148,7 +149,7 @@ def parse(text: str) -> Document:
 def _scan(text: str) -> Document:
     """The grammar (j_config_parse_base)."""
     document = Document()
-    open_stanza: Optional[Stanza] = None
+    open_stanza: Stanza | None = None
     lines = text.split("\n") if text else []
     number = 0
     while number < len(lines):
@@ -176,7 +177,7 @@ def _scan(text: str) -> Document:
     return document
 
 
-def _pop_comments(lines: List[str]) -> List[str]:
+def _pop_comments(lines: list[str]) -> list[str]:
     """Take away the comment at the end of these lines: it speaks of what follows."""
     start = len(lines)
     while start and lines[start - 1].startswith("#"):
@@ -192,7 +193,9 @@ def _stanza_kind(line: str, number: int) -> str:
         raise ConfError(f"{line[0]!r} cannot begin a line: write a stanza as `node:` and indent its attributes", number)
     kind, colon, rest = match.groups()
     if colon != ":":
-        raise ConfError(f"{kind!r} is neither a stanza nor an attribute: add a colon, or indent the line by a tab", number)
+        raise ConfError(
+            f"{kind!r} is neither a stanza nor an attribute: add a colon, or indent the line by a tab", number
+        )
     if rest.strip(" \t"):
         raise ConfError(_trailing(f"nothing may follow the colon of {kind!r}", rest), number)
     return kind
@@ -200,11 +203,11 @@ def _stanza_kind(line: str, number: int) -> str:
 
 def _trailing(rule: str, rest: str) -> str:
     if rest.endswith("\r"):
-        return "the line ends in a carriage return: convert the file to Unix line ends, for example with `sed -i 's/\\r$//'`"
+        return "the line ends in a carriage return: convert it to Unix line ends, as with `sed -i 's/\\r$//'`"
     return f"{rule}: remove {rest.strip()!r}"
 
 
-def _attribute(lines: List[str], index: int) -> Tuple[str, str, int]:
+def _attribute(lines: list[str], index: int) -> tuple[str, str, int]:
     """Name, value and the index of the line after the attribute, which may run over several lines."""
     match = _ATTRIBUTE.fullmatch(lines[index])
     if match is None:
@@ -227,8 +230,11 @@ def _attribute(lines: List[str], index: int) -> Tuple[str, str, int]:
     return name, value.rstrip(_CHOMPED), index
 
 
-def _strtoul(text: str) -> Optional[int]:
-    """C's strtoul(text, &end, 10) with nothing after the number, as o2cb_config.c checks it; None when there is more."""
+def _strtoul(text: str) -> int | None:
+    """C's strtoul(text, &end, 10) with nothing after the number, as o2cb_config.c checks it.
+
+    None when there is more.
+    """
     match = re.fullmatch(r"[ \t\n\v\f\r]*([+-]?)([0-9]+)", text)
     if match is None:
         return None
@@ -240,7 +246,7 @@ def _strtoul(text: str) -> Optional[int]:
 
 def _check(document: Document) -> None:
     """The meaning (o2cb_config_fill): each cluster, then the nodes and regions that name it."""
-    seen: List[str] = []
+    seen: list[str] = []
     for stanza in document.of_kind("cluster"):
         name = stanza.attributes.get("name")
         if name is None:
@@ -257,7 +263,7 @@ def _check(document: Document) -> None:
 
 
 def _check_nodes(nodes: Iterable[Stanza]) -> None:
-    names: List[str] = []
+    names: list[str] = []
     for stanza in nodes:
         name = stanza.attributes.get("name", "")
         if not name:
@@ -271,13 +277,14 @@ def _check_nodes(nodes: Iterable[Stanza]) -> None:
             socket.inet_pton(socket.AF_INET, address)
         except (OSError, ValueError):
             raise ConfError(
-                f"node {name!r} has ip_address {address!r}: give a dotted IPv4 address, with nothing behind it", stanza.line
+                f"node {name!r} has ip_address {address!r}: give a dotted IPv4 address, with nothing behind it",
+                stanza.line,
             ) from None
         _number(stanza, "ip_port", _UINT_MAX)
 
 
 def _check_regions(regions: Iterable[Stanza]) -> None:
-    seen: List[str] = []
+    seen: list[str] = []
     for stanza in regions:
         region = stanza.attributes.get("region", "")
         if not region:
@@ -331,7 +338,7 @@ def _stanzas_of(cluster: Cluster) -> Iterable[Stanza]:
         )
 
 
-def _take(wanted: List[Stanza], old: Stanza) -> Optional[Stanza]:
+def _take(wanted: list[Stanza], old: Stanza) -> Stanza | None:
     """Remove and return the wanted stanza that describes the same thing as `old`, or None when nothing does."""
     key = {"cluster": "name", "node": "name", "heartbeat": "region"}[old.kind]
     for index, new in enumerate(wanted):
@@ -345,4 +352,4 @@ def _changed(old: Stanza, new: Stanza) -> Stanza:
     if all(old.attributes.get(key) == value for key, value in new.attributes.items()):
         return old
     changed = replace(old, attributes={**old.attributes, **new.attributes})
-    return replace(changed, lines=changed.render() + [""])
+    return replace(changed, lines=[*changed.render(), ""])

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable
+from typing import Any, Iterable
 
 
 class O2cbError(Exception):
@@ -17,7 +17,7 @@ class O2cbError(Exception):
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
-        self.facts: Dict[str, Any] = facts
+        self.facts: dict[str, Any] = facts
 
 
 def join_problems(problems: Iterable[str]) -> str:

@@ -4,8 +4,8 @@
 
 """What a cluster is: its nodes, its heartbeat regions, its timeouts; and when such a description is sound.
 
-The same classes describe the cluster somebody wants, the one in cluster.conf and the one in the running kernel. The rules
-are stricter than those of the o2cb tool, which accepts duplicate numbers and ports that the kernel then refuses.
+The same classes describe the cluster somebody wants, the one in cluster.conf and the one in the running kernel. The
+rules are stricter than those of the o2cb tool, which accepts duplicate numbers and ports that the kernel then refuses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Iterable, Mapping
 
 from .timeouts import Timeouts
 
@@ -61,8 +61,8 @@ class Cluster:
     """A whole cluster. Nodes are sorted by number and regions by UUID, so that equal clusters compare equal."""
 
     name: str
-    nodes: Tuple[Node, ...] = ()
-    regions: Tuple[str, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    regions: tuple[str, ...] = ()
     heartbeat_mode: str = GLOBAL
     timeouts: Timeouts = field(default_factory=Timeouts)
     fence_method: str = "reset"
@@ -71,7 +71,7 @@ class Cluster:
         object.__setattr__(self, "nodes", tuple(sorted(self.nodes, key=lambda node: (node.number, node.name))))
         object.__setattr__(self, "regions", tuple(sorted(self.regions)))
 
-    def node(self, name: str) -> Optional[Node]:
+    def node(self, name: str) -> Node | None:
         for node in self.nodes:
             if node.name == name:
                 return node
@@ -95,7 +95,7 @@ def matches_hostname(name: str, hostname: str) -> bool:
     return name.lower() in (hostname.lower(), hostname.lower().split(".")[0])
 
 
-def local_node(nodes: Iterable[Node], hostname: str) -> Optional[Node]:
+def local_node(nodes: Iterable[Node], hostname: str) -> Node | None:
     """The node that this machine is, or None."""
     for node in nodes:
         if matches_hostname(node.name, hostname):
@@ -103,14 +103,16 @@ def local_node(nodes: Iterable[Node], hostname: str) -> Optional[Node]:
     return None
 
 
-def cluster_name_problem(name: str) -> Optional[str]:
+def cluster_name_problem(name: str) -> str | None:
     """Why the kernel or the o2cb tool would not take this cluster name (CLUSTER_NAME_MAX in stackglue.h), or None."""
     if re.fullmatch(r"[0-9A-Za-z]{1,16}", name):
         return None
-    return f"cluster name {name!r} is {len(name)} characters long: use 1 to 16 of the characters 0-9, A-Z and a-z, no dash"
+    return (
+        f"cluster name {name!r} is {len(name)} characters long: use 1 to 16 of the characters 0-9, A-Z and a-z, no dash"
+    )
 
 
-def address_problem(address: str) -> Optional[str]:
+def address_problem(address: str) -> str | None:
     """Why o2net cannot use this address, or None. It speaks IPv4 only, and no name is resolved."""
     try:
         ip = IPv4Address(address)
@@ -119,21 +121,25 @@ def address_problem(address: str) -> Optional[str]:
             IPv6Address(address)
         except AddressValueError:
             return f"address {address!r} is not a dotted IPv4 address: o2cb resolves no names, write it as 10.0.0.1"
-        return f"address {address!r} is IPv6, which o2cb does not support: give an IPv4 address of the cluster's network"
+        return (
+            f"address {address!r} is IPv6, which o2cb does not support: give an IPv4 address of the cluster's network"
+        )
     if ip.is_multicast or ip.is_unspecified or ip == IPv4Address("255.255.255.255"):
         return f"address {address!r} is not the address of a host: give the node's own IPv4 address"
     return None
 
 
-def node_problems(node: Node) -> List[str]:
+def node_problems(node: Node) -> list[str]:
     """What is wrong with one node taken by itself, each with the remedy."""
     found = []
     if not re.fullmatch(r"[0-9A-Za-z]([0-9A-Za-z._-]*[0-9A-Za-z])?", node.name) or len(node.name) > MAX_NODE_NAME:
         found.append(
-            f"name {node.name!r} is not a host name of 1 to {MAX_NODE_NAME} characters: use what `uname -n` prints there"
+            f"name {node.name!r} is not a host name of 1 to {MAX_NODE_NAME} characters: use what `uname -n` prints"
         )
     if not 0 <= node.number <= MAX_NODE_NUMBER:
-        found.append(f"number {node.number} is out of range: use 0 to {MAX_NODE_NUMBER}, low numbers keep the heartbeat quick")
+        found.append(
+            f"number {node.number} is out of range: use 0 to {MAX_NODE_NUMBER}, low numbers keep the heartbeat quick"
+        )
     address = address_problem(node.address)
     if address:
         found.append(address)
@@ -142,11 +148,11 @@ def node_problems(node: Node) -> List[str]:
     return [f"node {node.name}: {problem}" for problem in found]
 
 
-def duplicate_problems(nodes: Iterable[Node]) -> List[str]:
+def duplicate_problems(nodes: Iterable[Node]) -> list[str]:
     """Numbers, names and addresses that two nodes share. The kernel answers EEXIST, half way through."""
     found = []
     for what in ("number", "name", "address"):
-        first: Dict[str, Node] = {}
+        first: dict[str, Node] = {}
         for node in nodes:
             value = str(getattr(node, what))
             other = first.setdefault(value.lower(), node)
@@ -155,14 +161,17 @@ def duplicate_problems(nodes: Iterable[Node]) -> List[str]:
     return found
 
 
-def region_problem(region: str) -> Optional[str]:
-    """Why this cannot be a heartbeat region, or None. A region is the UUID of an OCFS2 volume: 32 upper-case hex digits."""
+def region_problem(region: str) -> str | None:
+    """Why this cannot be a heartbeat region, or None. A region is the UUID of an OCFS2 volume.
+
+    32 upper-case hex digits.
+    """
     if region.startswith(PENDING) or re.fullmatch(r"[0-9A-F]{32}", region):
         return None
-    return f"region {region!r} is not the UUID of an OCFS2 volume (32 upper-case hex digits): `mounted.ocfs2 -d` lists them"
+    return f"region {region!r} is not the UUID of an OCFS2 volume, 32 upper-case hex digits: see `mounted.ocfs2 -d`"
 
 
-def problems(cluster: Cluster) -> List[str]:
+def problems(cluster: Cluster) -> list[str]:
     """Everything that is wrong with a wanted cluster, each with the value and the remedy; empty when it is sound."""
     found = []
     name = cluster_name_problem(cluster.name)

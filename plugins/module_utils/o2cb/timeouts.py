@@ -6,8 +6,8 @@
 
 Theory of operation (fs/ocfs2/cluster/heartbeat.c, tcp.c and quorum.c of Linux 6.1):
 
-* Each node writes its heartbeat block every 2 seconds. With a dead threshold T, a node that has not completed a write for
-  (T - 1) * 2 s resets itself, and its peers declare it dead after T equal samples, T * 2 s. The first comes before the
+* Each node writes its heartbeat block every 2 seconds. With a dead threshold T, a node that has not completed a write
+  for (T - 1) * 2 s resets itself, and its peers declare it dead after T equal samples, T * 2 s. The first comes before the
   second: that is what makes a lock of a dead node safe to hand on.
 * A network connection that is idle for the idle timeout is dropped; the fence decision falls (T + 2) * 2 s later.
 * Idle timeout, keepalive delay and dead threshold must be the same on all nodes: o2net refuses a peer that differs.
@@ -17,7 +17,6 @@ Theory of operation (fs/ocfs2/cluster/heartbeat.c, tcp.c and quorum.c of Linux 6
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List
 
 BEAT_INTERVAL = 2.0
 """Seconds between two heartbeats of a node (O2HB_REGION_TIMEOUT_MS)."""
@@ -55,7 +54,7 @@ class Timeouts:
         """After a network cut, the losing side resets itself this long after the last message (quorum.c)."""
         return self.idle_timeout_ms / 1000 + (self.heartbeat_dead_threshold + 2) * BEAT_INTERVAL
 
-    def seconds(self) -> Dict[str, float]:
+    def seconds(self) -> dict[str, float]:
         """What the numbers mean, in seconds, for people."""
         return {
             "self_fence": self.self_fence_seconds,
@@ -66,19 +65,23 @@ class Timeouts:
             "reconnect": self.reconnect_delay_ms / 1000,
         }
 
-    def problems(self) -> List[str]:
+    def problems(self) -> list[str]:
         """Everything that is wrong with these values, each with its remedy; empty when they are sound."""
         found = []
         if not 7 <= self.heartbeat_dead_threshold <= U32_MAX // 2000:
             found.append(
-                f"heartbeat_dead_threshold is {self.heartbeat_dead_threshold}: set it to at least 7 (12 s); 31 (60 s) is the default"
+                f"heartbeat_dead_threshold is {self.heartbeat_dead_threshold}: set it to at least 7 (12 s), or to 31 (60 s)"
             )
         if not 5000 <= self.idle_timeout_ms <= U32_MAX:
             found.append(f"idle_timeout_ms is {self.idle_timeout_ms}: set it to at least 5000; 30000 is the default")
         if not 1000 <= self.keepalive_delay_ms <= U32_MAX:
-            found.append(f"keepalive_delay_ms is {self.keepalive_delay_ms}: set it to at least 1000; 2000 is the default")
+            found.append(
+                f"keepalive_delay_ms is {self.keepalive_delay_ms}: set it to at least 1000; 2000 is the default"
+            )
         if not 2000 <= self.reconnect_delay_ms <= U32_MAX:
-            found.append(f"reconnect_delay_ms is {self.reconnect_delay_ms}: set it to at least 2000; 2000 is the default")
+            found.append(
+                f"reconnect_delay_ms is {self.reconnect_delay_ms}: set it to at least 2000; 2000 is the default"
+            )
         if self.keepalive_delay_ms >= self.idle_timeout_ms:
             found.append(
                 f"keepalive_delay_ms is {self.keepalive_delay_ms} and idle_timeout_ms is {self.idle_timeout_ms}: "

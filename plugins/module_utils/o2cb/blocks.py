@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Heartbeat blocks on disk: what each node last wrote, and who lives by that evidence.
+
+Theory of operation (struct o2hb_disk_heartbeat_block, fs/ocfs2/cluster/ocfs2_heartbeat.h). A region is a file in an
+OCFS2 volume; the block of node N lies at `(start_block + N) * block_bytes`. Every 2 s a node writes a new sequence
+number, the seconds of its own real-time clock, with a generation drawn at the start of the region; a generation of 0 is
+an orderly leave. `dead_ms` is that node's own dead threshold, so a wrong one shows before it does harm.
+
+A clock may be wrong, so one reading proves little: *two* readings more than two beats apart prove life when the
+sequence number has changed. That is what `alive` asks for; `freshness` is for a quick look.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Mapping
+
+_BLOCK = struct.Struct("<QB3xIQI")
+
+PROBE_SECONDS = 4.2
+"""Two readings this far apart hold at least one new beat of every live node (2 s each, o2hb may be late by one)."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """One heartbeat block. `sequence` is in seconds of the writer's clock, `dead_ms` in milliseconds."""
+
+    node: int
+    sequence: int
+    generation: int
+    dead_ms: int
+    valid: bool
+
+    @property
+    def left(self) -> bool:
+        """The node stopped this region in good order."""
+        return self.generation == 0
+
+
+def decode(block: bytes, node: int) -> Beat | None:
+    """The block of one node, or None when nothing was ever written there.
+
+    `valid` is False when the checksum does not match or the block names another node: two nodes share a number then, or
+    the device is not what it should be.
+    """
+    if not any(block):
+        return None
+    sequence, writer, checksum, generation, dead_ms = _BLOCK.unpack_from(block)
+    blank = block[:12] + bytes(4) + block[16:]
+    computed = zlib.crc32(blank, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return Beat(writer, sequence, generation, dead_ms, checksum == computed and writer == node)
+
+
+def decode_region(data: bytes, block_bytes: int, numbers: list[int]) -> dict[int, Beat]:
+    """The beats of these node numbers in a region's bytes, which begin with the block of node 0."""
+    found = {}
+    for number in numbers:
+        beat = decode(data[number * block_bytes : (number + 1) * block_bytes], number)
+        if beat is not None:
+            found[number] = beat
+    return found
+
+
+def alive(before: Mapping[int, Beat], after: Mapping[int, Beat]) -> list[int]:
+    """The nodes proved alive by two readings at least PROBE_SECONDS apart, sorted."""
+    return sorted(
+        number
+        for number, beat in after.items()
+        if beat.valid
+        and not beat.left
+        and number in before
+        and (beat.sequence, beat.generation) != (before[number].sequence, before[number].generation)
+    )
+
+
+def freshness(beats: Mapping[int, Beat], now: float) -> dict[int, float]:
+    """Seconds since each node's last beat, as far as its clock agrees with `now`; may be negative for a clock ahead."""
+    return {number: round(now - beat.sequence, 1) for number, beat in beats.items() if beat.valid}
+
+
+def looks_alive(beat: Beat, now: float) -> bool:
+    """A quick guess from one reading: a beat within the writer's own dead time of `now`, by either clock."""
+    return beat.valid and not beat.left and abs(now - beat.sequence) <= beat.dead_ms / 1000

@@ -1,0 +1,133 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Calls into the kernel that may sleep for ever, made in a child process that can be left behind.
+
+Reading a device whose path is gone, starting a heartbeat region and joining a domain all sleep, some of them
+uninterruptibly. The parent waits until its deadline and then kills the child; one in state D stays until the kernel
+lets go of it, and holds nothing that the parent needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from typing import Any, Callable, Sequence
+
+from .errors import O2cbError
+
+Progress = Callable[[str], None]
+"""What a call uses to say what it is about to do."""
+
+Call = Callable[[Progress], Any]
+
+
+class DeadlineExceeded(O2cbError):
+    """The call did not come back in time; `progress` is the last thing it said it was doing."""
+
+    def __init__(self, seconds: float, progress: str) -> None:
+        super().__init__(f"{progress or 'the call'} did not come back within {seconds:g} s")
+        self.progress = progress
+
+
+class Child:
+    """One call in a child process. Its result has to be JSON; an OSError keeps its errno."""
+
+    def __init__(self, function: Call, what: str) -> None:
+        self._progress = what
+        self._buffer = b""
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(reader)
+            _run(function, writer)
+        os.close(writer)
+        self._reader = reader
+
+    def result(self, deadline: float) -> Any:
+        """Wait until `deadline` (monotonic seconds). Raises DeadlineExceeded, OSError or O2cbError."""
+        started = time.monotonic()
+        try:
+            while True:
+                wait = deadline - time.monotonic()
+                if wait <= 0 or not select.select([self._reader], [], [], wait)[0]:
+                    raise DeadlineExceeded(max(0.0, round(deadline - started, 1)), self._progress)
+                data = os.read(self._reader, 65536)
+                self._buffer += data
+                if not data:
+                    return self._outcome()
+                lines = self._buffer.split(b"\n")
+                if len(lines) > 1 and lines[-2].startswith(b"~"):
+                    self._progress = lines[-2][1:].decode()
+        finally:
+            self._end()
+
+    def _outcome(self) -> Any:
+        answers = [line for line in self._buffer.split(b"\n") if line.startswith(b"{")]
+        if not answers:
+            raise O2cbError(f"{self._progress} ended without an answer: its process was killed")
+        answer: dict[str, Any] = json.loads(answers[-1])
+        if "errno" in answer:
+            raise OSError(answer["errno"], os.strerror(answer["errno"]), answer.get("path"))
+        if "error" in answer:
+            raise O2cbError(answer["error"])
+        return answer["result"]
+
+    def _end(self) -> None:
+        """Reap the child, or kill it and leave it to init.
+
+        Waiting for one in state D would be the very thing to avoid.
+        """
+        os.close(self._reader)
+        for _attempt in range(20):
+            if os.waitpid(self.pid, os.WNOHANG)[0]:
+                return
+            os.kill(self.pid, signal.SIGKILL)
+            time.sleep(0.005)
+
+
+def _run(function: Call, writer: int) -> None:
+    """The child's whole life. It never returns and never runs the parent's clean-up."""
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            answer: dict[str, Any] = {"result": function(lambda text: _write(writer, f"~{text}\n"))}
+        except OSError as error:
+            answer = {"errno": error.errno, "path": error.filename}
+        except O2cbError as error:
+            answer = {"error": str(error)}
+        _write(writer, json.dumps(answer) + "\n")
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def _write(descriptor: int, text: str) -> None:
+    data = text.encode()
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def call(function: Call, seconds: float, what: str) -> Any:
+    """Run `function(progress)` with a deadline, and return its result."""
+    return Child(function, what).result(time.monotonic() + seconds)
+
+
+def call_all(functions: Sequence[Call], seconds: float, what: Sequence[str]) -> list[Any]:
+    """Run several at the same time; the first error is raised after all have ended."""
+    deadline = time.monotonic() + seconds
+    children = [Child(function, text) for function, text in zip(functions, what)]
+    results: list[Any] = []
+    first: Exception | None = None
+    for child in children:
+        try:
+            results.append(child.result(deadline))
+        except (OSError, O2cbError) as error:
+            first = first or error
+    if first:
+        raise first
+    return results

@@ -1,0 +1,181 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Domains of the lock manager o2dlm, as dlmfs shows them: which are joined, joining and leaving
+(fs/ocfs2/dlmfs/dlmfs.c).
+
+A directory in a dlmfs mount is a joined domain. Each mount has its own directories, so a domain may be joined through a
+mount that nobody sees (a detached mount, a container); its recovery thread in the kernel gives it away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+
+from . import files
+from .deadline import DeadlineExceeded, Progress, call
+from .errors import O2cbError
+
+DEFAULT_MOUNT = "/dlm"
+FILE_SYSTEM = "ocfs2_dlmfs"
+MAX_NAME_BYTES = 63
+
+_RECOVERY_THREAD = "dlm_reco-"
+
+_JOIN_WORDS = {
+    errno.EINVAL: (
+        "the heartbeat is not started, this node is not in the cluster's table, or a member of the domain has other "
+        "nodes, regions or another heartbeat mode than this node: compare with cluster_info on all nodes"
+    ),
+    errno.ENOENT: "no cluster stack is loaded: bring the cluster online first",
+    errno.ENOTCONN: (
+        "a node that heartbeats is not connected to this one: check its timeouts, address and firewall (TCP port)"
+    ),
+    errno.EHOSTDOWN: "a member died while this node was joining: try again",
+    errno.EPROTO: "a member speaks another version of the locking protocol: run the same kernel series on all nodes",
+    errno.EBUSY: "another cluster stack is active: see /sys/fs/ocfs2/cluster_stack",
+    errno.EEXIST: "it is joined already",
+    errno.EROFS: "dlmfs is mounted read-only: remount it",
+    errno.EACCES: "this needs root",
+    errno.EPERM: "a domain is made at the top of the mount, not below another one",
+    errno.EINTR: "it was interrupted, or the members were busy for 90 s: try again",
+    512: "it was interrupted, or the members were busy for 90 s: try again",
+}
+
+RETRIED = frozenset((errno.EHOSTDOWN, errno.EINTR, 512))
+"""After these, joining again helps: a member died in the middle, or a signal came (512 is ERESTARTSYS)."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A joined domain. `locks` are the lock files under `mount`; `mount` is empty when no visible mount shows it."""
+
+    name: str
+    mount: str
+    locks: tuple[str, ...] = ()
+
+
+def name_problem(name: str) -> str:
+    """Why dlmfs would not take this name for a domain, or an empty string."""
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if not 1 <= size <= MAX_NAME_BYTES:
+        return f"domain name {name!r} has {size} bytes: use 1 to {MAX_NAME_BYTES}"
+    if "/" in name or "\0" in name or name in (".", ".."):
+        return f"domain name {name!r} cannot be a directory name: leave out '/', NUL, '.' and '..'"
+    return ""
+
+
+def mounts(file_system: str = FILE_SYSTEM) -> list[str]:
+    """The mount points of a kind of file system in this mount namespace."""
+    found = []
+    for line in (files.read("/proc/self/mounts") or "").splitlines():
+        fields = line.split(" ")
+        if len(fields) > 2 and fields[2] == file_system:
+            found.append(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[1]))
+    return found
+
+
+def joined() -> list[Domain]:
+    """Every domain this node has joined, those of mounted OCFS2 volumes and of unseen mounts included."""
+    found: dict[str, Domain] = {}
+    for mount in mounts():
+        for name in _listdir(mount):
+            found[name] = Domain(name, mount, tuple(_listdir(f"{mount}/{name}")))
+    for name in _in_kernel():
+        if not any(known.startswith(name) for known in found):
+            found[name] = Domain(name, "")
+    return [found[name] for name in sorted(found)]
+
+
+def _in_kernel() -> list[str]:
+    """The names in the recovery threads' names; kernels before 5.17 cut them to 15 characters."""
+    names = []
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            command = files.read_line(f"/proc/{pid}/comm")
+            if command.startswith(_RECOVERY_THREAD):
+                names.append(command[len(_RECOVERY_THREAD) :])
+    return names
+
+
+def in_use() -> list[str]:
+    """Why this node must not leave the cluster now, in words.
+
+    Mounted file systems, locks, unseen members of a domain.
+    """
+    volumes = mounts("ocfs2")
+    reasons = [f"an OCFS2 file system is mounted on {path}" for path in volumes]
+    for domain in joined():
+        if domain.locks:
+            shown = ", ".join(domain.locks[:5]) + (", …" if len(domain.locks) > 5 else "")
+            reasons.append(f"domain {domain.name} has {len(domain.locks)} lock(s) under {domain.mount}: {shown}")
+        elif not domain.mount and not (volumes and re.fullmatch(r"[0-9A-F]{6,32}", domain.name)):
+            reasons.append(f"domain {domain.name} is joined by a program through a mount of its own")
+    return reasons
+
+
+def join(name: str, mount: str = DEFAULT_MOUNT, seconds: float = 130.0) -> None:
+    """Join a domain, within a deadline. The caller makes sure that it is not joined yet.
+
+    Raises O2cbError with the errno in words; ENOTCONN comes after the kernel's own 60 s.
+    """
+    problem = name_problem(name)
+    if problem:
+        raise O2cbError(problem)
+    if mount not in mounts():
+        raise O2cbError(f"no {FILE_SYSTEM} is mounted on {mount}: run the role ocfs2.o2cb.dlmfs, or mount it")
+
+    def make(_progress: Progress) -> None:
+        os.mkdir(f"{mount}/{name}", 0o755)
+
+    try:
+        call(make, seconds, f"joining domain {name}")
+    except DeadlineExceeded:
+        raise O2cbError(
+            f'joining domain "{name}" did not come back within {seconds:g} s: a node is being recovered, or a member '
+            "does not answer; look at cluster_info on all nodes"
+        ) from None
+    except OSError as error:
+        name_of_errno = errno.errorcode.get(error.errno or 0, f"error {error.errno}")
+        words = _JOIN_WORDS.get(error.errno or 0, os.strerror(error.errno or 0))
+        raise O2cbError(f'{name_of_errno} joining domain "{name}": {words}', errno=error.errno) from None
+
+
+def leave(name: str, mount: str = DEFAULT_MOUNT, force: bool = False, seconds: float = 60.0) -> None:
+    """Leave a domain, within a deadline. With `force`, the lock files in it are removed first.
+
+    Raises O2cbError when locks are there and `force` is not given, or when a process holds one of them.
+    """
+
+    def remove(progress: Progress) -> None:
+        path = f"{mount}/{name}"
+        for lock in os.listdir(path) if force else []:
+            progress(f"removing lock {lock} of domain {name}")
+            os.unlink(f"{path}/{lock}")
+        progress(f"leaving domain {name}")
+        os.rmdir(path)
+
+    try:
+        call(remove, seconds, f"leaving domain {name}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            locks = ", ".join(_listdir(f"{mount}/{name}")[:5])
+            raise O2cbError(f'domain "{name}" still has locks ({locks}): release them first, or use force') from None
+        if error.errno == errno.EBUSY:
+            raise O2cbError(
+                f'domain "{name}": a process holds the lock {error.filename}: end that process first'
+            ) from None
+        raise O2cbError(f'leaving domain "{name}": {os.strerror(error.errno or 0)}', errno=error.errno) from None
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

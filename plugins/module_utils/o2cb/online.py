@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Coming online without harming the nodes that are online already.
+
+A node that joins with a wrong setting does not only fail itself: while it heartbeats and is not connected, no node can
+join any new domain for 60 s at a time. So, before the first beat:
+
+* nobody else may be beating in this node's slot (two machines with one number),
+* the dead threshold that live nodes write into their blocks must be ours,
+
+and after it every node that is alive on disk must be connected within the idle timeout, else this node goes offline
+again and says who refused it. The idle timeout and the keepalive of a peer are not on disk; it is the peer that refuses
+us then.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Sequence
+
+from . import blocks, model
+from . import plan as planning
+from .errors import O2cbError, join_problems
+from .model import Cluster, Node
+from .plan import Plan
+from .state import LiveRegion
+from .system import Beats, System
+
+
+def carry_out(system: System, plan: Plan, force: bool = False) -> None:
+    """Carry out a plan; where it brings this node online, with the checks before and after."""
+    located = system.locate(plan)
+    target = plan.target
+    local = model.local_node(target.nodes, plan.have.hostname) if target else None
+    live = plan.have.live
+    joins = bool(located) and local is not None and not (live and live.online and plan.scope is planning.Scope.ONLINE)
+    if target is None or local is None or not joins:
+        system.apply(plan, located, force)
+        return
+    regions = [region for _device, region in located]
+    numbers = [node.number for node in target.nodes]
+    own_beats = bool(live and live.online)
+    before = system.beats(regions, numbers)
+    if not own_beats and suspicious(before, local, target.timeouts.dead_ms):
+        time.sleep(blocks.PROBE_SECONDS)
+        now = system.beats(regions, numbers)
+        refuse_conflicts(before, now, local, target)
+    system.apply(plan, located, force)
+    try:
+        wait_for_connections(system, before, local, target)
+    except O2cbError:
+        system.apply(planning.leaves(system.read(), target.name))
+        raise
+
+
+def suspicious(beats: Beats, own: Node, dead_ms: int) -> bool:
+    """Whether one reading shows something that only a second one can tell from what a crash left behind."""
+    return any(
+        not beat.left and (number == own.number or beat.dead_ms != dead_ms)
+        for region in beats.values()
+        for number, beat in region.items()
+    )
+
+
+def refuse_conflicts(before: Beats, now: Beats, own: Node, want: Cluster) -> None:
+    """Raise O2cbError when somebody beats with our number, or a live node has another dead threshold."""
+    found = []
+    names = {node.number: node.name for node in want.nodes}
+    for uuid, beats in now.items():
+        for number in blocks.alive(before.get(uuid, {}), beats):
+            seconds = beats[number].dead_ms / 1000
+            if number == own.number:
+                found.append(
+                    f"another machine heartbeats as node number {number} on region {uuid}: "
+                    f"give {own.name} a number of its own, or stop the other machine"
+                )
+            elif beats[number].dead_ms != want.timeouts.dead_ms:
+                found.append(
+                    f"node {names[number]} is live with a dead threshold of {int(seconds / 2)} ({seconds:g} s), and "
+                    f"{own.name} is to have {want.timeouts.heartbeat_dead_threshold}: it must be the same on all, "
+                    "take all nodes offline to change it"
+                )
+    if found:
+        raise O2cbError(join_problems(dict.fromkeys(found)))
+
+
+def wait_for_connections(system: System, before: Beats, own: Node, want: Cluster) -> None:
+    """Wait until each live peer is connected. Raises O2cbError naming those that are not.
+
+    `before` was read ahead of the start of the regions, which takes longer than two beats, so that the first reading
+    here already tells who lives.
+    """
+    deadline = time.monotonic() + max(want.timeouts.idle_timeout_ms, 30000) / 1000
+    while True:
+        live = system.live()
+        if live is None or not live.online:
+            raise O2cbError(f"{own.name} does not heartbeat although all steps were done: see the kernel's log")
+        missing = alive_peers(before, system.beats(_started(live.regions), [n.number for n in want.nodes]), own)
+        missing = [number for number in missing if number not in live.connected]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            names = ", ".join(node.name for node in want.nodes if node.number in missing)
+            raise O2cbError(
+                f"{own.name} heartbeats and has no connection to {names}, so it went offline again, not to block "
+                f"the others: compare idle_timeout_ms and keepalive_delay_ms there (they must be equal), the address, "
+                f"and the firewall (TCP port {own.port}); the peer's kernel log names the reason"
+            )
+        time.sleep(0.25)
+
+
+def alive_peers(before: Beats, now: Beats, own: Node) -> list[int]:
+    """The other nodes that beat on any region between the two readings."""
+    found = set()
+    for uuid, beats in now.items():
+        found.update(blocks.alive(before.get(uuid, {}), beats))
+    return sorted(found - {own.number})
+
+
+def _started(regions: Sequence[LiveRegion]) -> list[LiveRegion]:
+    return [region for region in regions if region.started]

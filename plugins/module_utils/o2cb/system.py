@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One real node: the only place that reads its state into `Have` and carries out the steps of a plan."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import takewhile
+from typing import Any, Callable, Dict, Sequence
+
+from . import blocks, configfs, devices, domains, files, kernel, network, sysconfig
+from . import conf as conf_file
+from .configfs import ConfigFs
+from .deadline import Progress, call
+from .devices import Device
+from .errors import O2cbError
+from .model import PENDING, Node
+from .plan import Plan, Step, Verb
+from .state import Have, Live, LiveRegion
+
+STACK_FILE = "/sys/fs/ocfs2/cluster_stack"
+Beats = Dict[str, Dict[int, blocks.Beat]]
+
+READ_SECONDS = 10.0
+"""Deadline for reading the heartbeat blocks of all regions; a healthy disk takes milliseconds."""
+
+_EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MULTILINE)
+
+
+class System:
+    """This machine. `run` executes a command given as a list and returns its exit code, output and errors."""
+
+    def __init__(self, run: kernel.Run) -> None:
+        self.run = run
+        self.configfs = ConfigFs()
+
+    # what is
+
+    def hostname(self) -> str:
+        return os.uname().nodename
+
+    def sysconfig_path(self) -> str:
+        """As the init script looks for it: an existing file, else where the distribution keeps such files."""
+        if os.path.exists(sysconfig.OTHER_PATH):
+            return sysconfig.OTHER_PATH
+        if os.path.exists(sysconfig.DEBIAN_PATH) or not os.path.isdir(os.path.dirname(sysconfig.OTHER_PATH)):
+            return sysconfig.DEBIAN_PATH
+        return sysconfig.OTHER_PATH
+
+    def read(self) -> Have:
+        path = self.sysconfig_path()
+        return Have(
+            hostname=self.hostname(),
+            conf=files.read(conf_file.PATH),
+            sysconfig=files.read(path),
+            sysconfig_path=path,
+            live=self.live(),
+            stack=files.read_line(STACK_FILE),
+            missing_modules=kernel.missing(),
+            in_use=tuple(domains.in_use()),
+        )
+
+    def live(self) -> Live | None:
+        """The cluster in the kernel, or None when none is registered."""
+        names = self.configfs.names()
+        if not names:
+            return None
+        cluster = self.configfs.cluster(names[0])
+        local = self.configfs.local(cluster.name)
+        own = cluster.node(local) if local else None
+        table = files.read("/proc/net/tcp") or ""
+        return Live(
+            cluster=cluster,
+            regions=tuple(self.configfs.regions(cluster.name)),
+            local=local,
+            connected=network.connected(table, own, cluster.nodes) if own else frozenset(),
+            domains=tuple(domain.name for domain in domains.joined()),
+        )
+
+    def beats(self, regions: Sequence[LiveRegion], numbers: Sequence[int]) -> Beats:
+        """The heartbeat blocks of these node numbers, by region and number, read past the page cache.
+
+        Raises DeadlineExceeded, naming the region, when a disk does not answer.
+        """
+
+        def look(progress: Progress) -> dict[str, list[tuple[int, list[Any]]]]:
+            found = {}
+            for region in regions:
+                path = devices.preferred_path(region.device)
+                progress(f"reading heartbeat region {region.uuid} on {path}")
+                beats = _read_beats(path, region, numbers)
+                found[region.uuid] = [(number, list(vars(beat).values())) for number, beat in beats.items()]
+            return found
+
+        answer = call(look, READ_SECONDS, "reading the heartbeat regions") if regions else {}
+        return {uuid: {number: blocks.Beat(*values) for number, values in beats} for uuid, beats in answer.items()}
+
+    def region_geometry(self, device: Device) -> LiveRegion:
+        """Where the heartbeat blocks lie.
+
+        The one extent of the volume's system file `heartbeat` (libocfs2/heartbeat.c).
+        """
+        code, output, error = self.run(["debugfs.ocfs2", "-n", "-R", "stat //heartbeat", device.path])
+        extent = _EXTENT.search(output.partition("## Offset")[2].partition("\n")[2])
+        if code or extent is None:
+            raise O2cbError(
+                f"no heartbeat area on {device.path}: {(error or output).strip()[:200]}; is it a whole OCFS2 volume?"
+            )
+        block_bytes = devices.logical_block_size(device.kernel_name)
+        start = int(extent.group("block")) * device.superblock.block_size
+        return LiveRegion(device.superblock.uuid, device.kernel_name, block_bytes, start // block_bytes, 255)
+
+    # what shall be
+
+    def locate(self, plan: Plan) -> list[tuple[Device, LiveRegion]]:
+        """Prove, before the first step, that every region to be started is on this node, and say where it lies."""
+        uuids = [step.subject for step in plan.steps if step.verb is Verb.START_REGION]
+        found = devices.find_regions(uuid for uuid in uuids if not uuid.startswith(PENDING))
+        return [(device, self.region_geometry(device)) for device in found.values()]
+
+    def apply(self, plan: Plan, located: Sequence[tuple[Device, LiveRegion]] = (), force: bool = False) -> None:
+        """Carry out the steps in their order. The first that fails ends it.
+
+        What was done stays, and a repeat goes on.
+        """
+        if any(step.verb is Verb.UNREGISTER for step in plan.steps):
+            self._leave_domains(force)
+        steps = list(plan.steps)
+        while steps:
+            batch = [step.subject for step in takewhile(lambda step: step.verb is Verb.START_REGION, steps)]
+            if batch:
+                regions = [(device, region) for device, region in located if region.uuid in batch]
+                self.configfs.start_regions(_name(plan), regions)
+                del steps[: len(batch)]
+            else:
+                self._apply_one(plan, steps.pop(0))
+
+    def _apply_one(self, plan: Plan, step: Step) -> None:
+        going = plan.have.live.cluster.name if plan.have.live else _name(plan)
+        actions: dict[Verb, Callable[[], None]] = {
+            Verb.WRITE_CONF: lambda: files.write(step.subject, step.value),
+            Verb.WRITE_SYSCONFIG: lambda: files.write(step.subject, step.value),
+            Verb.LOAD_MODULE: lambda: kernel.load(step.subject, self.run),
+            Verb.SELECT_STACK: lambda: self._select_stack(step.subject),
+            Verb.REGISTER: lambda: self.configfs.register(step.subject),
+            Verb.UNREGISTER: lambda: self.configfs.unregister(step.subject),
+            Verb.SET: lambda: self.configfs.set(_name(plan), step.subject, step.value),
+            Verb.ADD_NODE: lambda: self.configfs.add_node(_name(plan), _node_of(step)),
+            Verb.REMOVE_NODE: lambda: self.configfs.remove_node(going, step.subject),
+            Verb.CLAIM_NODE: lambda: self.configfs.claim_node(_name(plan), step.subject),
+            Verb.STOP_REGION: lambda: self.configfs.stop_region(going, step.subject),
+        }
+        actions[step.verb]()
+
+    @staticmethod
+    def _select_stack(stack: str) -> None:
+        try:
+            configfs.write_attribute(STACK_FILE, stack)
+        except OSError as error:
+            active = files.read_line(STACK_FILE)
+            raise O2cbError(
+                f"cannot make {stack} the cluster stack, {active!r} is ({error.strerror}): unmount what uses it first"
+            ) from None
+
+    @staticmethod
+    def _leave_domains(force: bool) -> None:
+        """Empty domains under a visible mount are left.
+
+        A plan that would drop locks has been refused, unless forced.
+        """
+        for domain in domains.joined():
+            if domain.mount:
+                domains.leave(domain.name, domain.mount, force=force)
+
+
+def _name(plan: Plan) -> str:
+    return plan.target.name if plan.target else ""
+
+
+def _node_of(step: Step) -> Node:
+    if step.node is None:
+        raise O2cbError(f"the step '{step}' names no node")
+    return step.node
+
+
+def _read_beats(path: str, region: LiveRegion, numbers: Sequence[int]) -> dict[int, blocks.Beat]:
+    """O_DIRECT wants whole, aligned pages, which the region's start need not be."""
+    start = region.start_block * region.block_bytes
+    offset = start % 4096
+    size = offset + (max(numbers, default=0) + 1) * region.block_bytes
+    data = devices.read_direct(path, start - offset, (size + 4095) // 4096 * 4096)
+    return blocks.decode_region(data[offset:], region.block_bytes, list(numbers))
