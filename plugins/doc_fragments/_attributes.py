@@ -11,7 +11,7 @@ A module names the fragments it keeps in C(extends_documentation_fragment) and g
       diff_mode: {support: full}
       idempotent: {support: full}
 
-A C(..._info) module takes C(ocfs2.o2cb._attributes.info_module) instead, which answers for these three.
+A module that only reads adds C(ocfs2.o2cb._attributes.info_module), which answers for these three.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ attributes:
   diff_mode:
     description: Returns details on what has changed, or would change in C(check_mode), when in diff mode.
   idempotent:
-    description:
-      - When run twice in a row outside of check mode with the same arguments, the second run changes nothing.
+    description: When run twice in a row outside of check mode with the same arguments, the second run changes nothing.
   platform:
     description: Systems on which the module works.
     platforms: Linux
