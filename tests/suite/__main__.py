@@ -69,7 +69,7 @@ def environment() -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
     }
-    colours = {"FORCE_COLOR": "1", "PY_COLORS": "1", "ANSIBLE_FORCE_COLOR": "1"} if sys.stdout.isatty() else {}
+    colours = {"FORCE_COLOR": "1", "ANSIBLE_FORCE_COLOR": "1"} if sys.stdout.isatty() else {"NO_COLOR": "1"}
     return {**os.environ, **ours, **colours}
 
 

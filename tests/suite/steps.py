@@ -15,7 +15,8 @@ from suite import sanity
 
 ROOT = Path(__file__).parents[2]
 FOR_NODES = ["plugins/modules", "plugins/module_utils"]
-LAB = ["bin/lab", "exec", "--name", "test", "--"]
+LAB = "test"
+"""A lab of its own, so that the one of bin/demo is left alone. After a failure it stays, to be looked at."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,22 @@ def check_sanity(arguments: list[str]) -> Iterator[Command]:
     yield Command(["ansible-test", "sanity", "--local", "--python", python, *arguments], sanity.copy_collection(ROOT))
 
 
+def on_lab(words: list[str]) -> Iterator[Command]:
+    yield Command(["bin/lab", "up", "--name", LAB])
+    yield Command(["bin/lab", "exec", "--name", LAB, "--", *words])
+    yield Command(["bin/lab", "down", "--name", LAB])
+
+
 def molecule(arguments: list[str]) -> Iterator[Command]:
-    yield Command(["bin/lab", "up", "--name", "test"])
-    yield Command([*LAB, "molecule", "test", *(arguments or ["--all"])])
+    return on_lab(["molecule", "test", *(arguments or ["--all"])])
 
 
 def faults(arguments: list[str]) -> Iterator[Command]:
-    yield Command(["bin/lab", "up", "--name", "test"])
-    yield Command([*LAB, "pytest", "--verbose", "--capture=no", *(arguments or ["tests/faults"])])
+    return on_lab(["pytest", "--verbose", "--capture=no", *(arguments or ["tests/faults"])])
 
 
 def bench(arguments: list[str]) -> Iterator[Command]:
-    for program in sorted((ROOT / "tests/bench").iterdir()):
+    for program in sorted((ROOT / "tests/bench").glob("*")):
         if program.is_file() and os.access(program, os.X_OK):
             yield Command([str(program.relative_to(ROOT)), *arguments])
 
