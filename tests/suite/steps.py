@@ -16,7 +16,7 @@ from suite import sanity
 ROOT = Path(__file__).parents[2]
 FOR_NODES = ["plugins/modules", "plugins/module_utils"]
 LAB = "test"
-"""A lab of its own, so that the one of bin/demo is left alone. After a failure it stays, to be looked at."""
+"""A lab of its own, so that the one of bin/demo is left alone. After a failure it stays, unless --keep-going."""
 
 
 @dataclass(frozen=True)
