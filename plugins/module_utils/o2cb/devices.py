@@ -58,12 +58,11 @@ def is_found_by_tool(path: str) -> bool:
 def unsupported_name_problem(path: str) -> str:
     """Why a device of this name cannot be a region, and the way out."""
     name = os.path.basename(path)
+    names = ", ".join(prefix + "*" for prefix in FOUND_BY_TOOL)
     return (
-        f"device {path} has a name that the o2cb tool does not search for heartbeat regions "
-        f"({', '.join(prefix + '*' for prefix in FOUND_BY_TOOL)}), as NVMe, md and zvol devices have: "
-        f"put a linear mapping over it, '
-        f'`dmsetup create hb-{name} --table "0 $(blockdev --getsz {path}) linear {path} 0"`, at every boot and on '
-        f"every node, and use /dev/mapper/hb-{name}"
+        f"device {path} has a name that the o2cb tool does not search for heartbeat regions ({names}), as NVMe, md and "
+        f"zvol devices have: put a linear mapping over it, at every boot and on every node, and use that: "
+        f'`dmsetup create hb-{name} --table "0 $(blockdev --getsz {path}) linear {path} 0"` makes /dev/mapper/hb-{name}'
     )
 
 
@@ -175,7 +174,7 @@ def find_regions(uuids: Iterable[str], seconds: float = SCAN_SECONDS) -> dict[st
         else:
             seen = ", ".join(f"{device.superblock.uuid} on {device.path}" for device in volumes) or "none"
             problems.append(
-                f"region {uuid} is on no block device here: attach the disk to this host, or correct the UUID (seen: {seen})"
+                f"region {uuid} is on no block device here: attach the disk, or correct the UUID (seen: {seen})"
             )
     if problems:
         raise O2cbError("; ".join(problems), regions_missing=[uuid for uuid in wanted if uuid not in found])

@@ -326,7 +326,47 @@ def _target(have: Have, merged: Cluster, state: str) -> Cluster | None:
     return None if live is None or live.name == merged.name else live
 
 
+def change_regions(have: Have, name: str, regions: Iterable[str], verb: Verb, keep_conf: bool = False) -> Plan:
+    """Add (START_REGION) or remove (STOP_REGION) regions of a configured cluster, in its file and, online, in the
+    kernel.
+
+    Raises O2cbError when the cluster is not configured here, or when a region cannot be removed while the node is
+    online.
+    """
+    document = conf_file.parse(have.conf or "")
+    old = document.cluster(name)
+    if old is None:
+        raise O2cbError(f"cluster {name!r} is not in {conf_file.PATH}: run the module cluster on this host first")
+    named = list(regions)
+    kept = [region for region in old.regions if region not in named]
+    new = replace(old, regions=tuple(kept + named if verb is Verb.START_REGION else kept))
+    text = document.with_cluster(new).render()
+    steps = [] if keep_conf or text == have.conf else [Step(Verb.WRITE_CONF, conf_file.PATH, text)]
+    live = have.live
+    if live is None or live.cluster.name != name or not live.online:
+        return Plan(have, tuple(steps), live.cluster if live else None)
+    target = replace(live.cluster, regions=new.regions)
+    reasons = [why for _scope, why in _offline_reasons(live, target)]
+    if reasons:
+        raise O2cbError(f"this cannot be done online: {join_problems(reasons)}")
+    return Plan(have, tuple(steps + _region_steps(live, target)), target)
+
+
 def leaves(have: Have, name: str) -> Plan:
     """The plan by which this node leaves the cluster of that name, its files untouched. Nothing is refused."""
     steps = _offline_steps(have.live, name, Scope.NODE_OFFLINE, "")
     return Plan(have, tuple(steps), _target(have, Cluster(name), "offline"))
+
+
+def as_facts(cluster: Cluster | None) -> dict[str, object]:
+    """A cluster as plain data, in the form in which the module `cluster` takes it."""
+    if cluster is None:
+        return {}
+    return {
+        "name": cluster.name,
+        "nodes": [dict(vars(node)) for node in cluster.nodes],
+        "heartbeat_mode": cluster.heartbeat_mode,
+        "regions": list(cluster.regions),
+        "timeouts": dict(vars(cluster.timeouts)),
+        "fence_method": cluster.fence_method,
+    }

@@ -7,8 +7,8 @@
 Theory of operation (fs/ocfs2/cluster/heartbeat.c, tcp.c and quorum.c of Linux 6.1):
 
 * Each node writes its heartbeat block every 2 seconds. With a dead threshold T, a node that has not completed a write
-  for (T - 1) * 2 s resets itself, and its peers declare it dead after T equal samples, T * 2 s. The first comes before the
-  second: that is what makes a lock of a dead node safe to hand on.
+  for (T - 1) * 2 s resets itself, and its peers declare it dead after T equal samples, T * 2 s. The first comes before
+  the second: that is what makes a lock of a dead node safe to hand on.
 * A network connection that is idle for the idle timeout is dropped; the fence decision falls (T + 2) * 2 s later.
 * Idle timeout, keepalive delay and dead threshold must be the same on all nodes: o2net refuses a peer that differs.
 * The minima are those of the distribution's init script (o2cb.sysconfig(5)); below them o2cb fences healthy nodes.
@@ -70,7 +70,8 @@ class Timeouts:
         found = []
         if not 7 <= self.heartbeat_dead_threshold <= U32_MAX // 2000:
             found.append(
-                f"heartbeat_dead_threshold is {self.heartbeat_dead_threshold}: set it to at least 7 (12 s), or to 31 (60 s)"
+                "heartbeat_dead_threshold is "
+                f"{self.heartbeat_dead_threshold}: set it to at least 7 (12 s), or to 31 (60 s), the default"
             )
         if not 5000 <= self.idle_timeout_ms <= U32_MAX:
             found.append(f"idle_timeout_ms is {self.idle_timeout_ms}: set it to at least 5000; 30000 is the default")

@@ -1,0 +1,271 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster
+version_added: 0.1.0
+short_description: Configure an o2cb cluster on a node and bring it online or offline
+description:
+  - Takes the whole desired cluster in one call and makes this node a member of it, by C(/etc/ocfs2/cluster.conf),
+    the sysconfig file and the running kernel.
+  - First a plan is made from what is to what is wanted. Each of its steps is marked C(online), C(node offline) or
+    C(cluster offline), and O(change_policy) says which of them may be done. The plan is the diff in check mode and
+    stands in the result.
+  - Every value that is written to the kernel is read back. A node that comes online and is not connected to each live
+    node goes offline again, because it would keep them from joining new domains.
+  - Nothing is removed that is not listed, unless O(purge=true). Comments, unknown keys and other clusters in
+    C(cluster.conf) stay.
+  - The role M(ocfs2.o2cb.preflight) checks before any host is changed; in playbooks use the roles of this collection.
+options:
+  name:
+    description: Name of the cluster, 1 to 16 characters of 0-9, A-Z and a-z.
+    type: str
+    required: true
+  nodes:
+    description:
+      - All nodes of the cluster. Numbers belong to a node for good and are never derived from the order of the list.
+      - Required unless O(state=absent).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What C(uname -n) prints on that node, in full or up to its first dot.
+        type: str
+        required: true
+      number:
+        description: Number of the node, 0 to 254. The lowest number survives when the cluster is split in halves.
+        type: int
+        required: true
+      address:
+        description: IPv4 address of the node in the cluster's network.
+        type: str
+        required: true
+      port:
+        description: TCP port of o2net.
+        type: int
+        default: 7777
+  heartbeat_mode:
+    description:
+      - V(global) beats on the regions in O(regions), V(local) on each OCFS2 volume while it is mounted.
+    type: str
+    choices: [global, local]
+    default: global
+  regions:
+    description:
+      - UUIDs of the OCFS2 volumes that are the heartbeat regions, 32 upper-case hexadecimal digits each.
+        M(ocfs2.o2cb.heartbeat) makes and finds them. Use three, so that the loss of one does no harm.
+      - In check mode, V(pending:/dev/...) stands for a device that is still to be formatted.
+    type: list
+    elements: str
+    default: []
+  timeouts:
+    description: Timeouts of the cluster. The first three must be the same on all nodes.
+    type: dict
+    default: {}
+    suboptions:
+      heartbeat_dead_threshold:
+        description:
+          - Beats, of 2 seconds each, after which a node is dead. At least V(7). A node resets itself one beat earlier.
+        type: int
+        default: 31
+      idle_timeout_ms:
+        description: Milliseconds of silence after which a connection is dropped. At least V(5000).
+        type: int
+        default: 30000
+      keepalive_delay_ms:
+        description: Milliseconds of silence after which a keepalive is sent. At least V(1000), less than the idle
+        timeout. type: int
+        default: 2000
+      reconnect_delay_ms:
+        description: Milliseconds between two attempts to connect. At least V(2000).
+        type: int
+        default: 2000
+  fence_method:
+    description:
+      - What the node does to itself when it must not go on, V(reset) or V(panic). V(panic) is for kdump and needs the
+        sysctl C(kernel.panic) to be greater than 0.
+    type: str
+    choices: [reset, panic]
+    default: reset
+  state:
+    description:
+      - V(online) configures the cluster and makes this node take part, now and at each boot.
+      - V(offline) configures it and leaves it, now and at each boot.
+      - V(absent) leaves it and removes it from the files.
+    type: str
+    choices: [online, offline, absent]
+    default: online
+  change_policy:
+    description:
+      - V(apply) does what is needed. A step that needs the whole cluster offline is refused while another node is live.
+      - V(online_only) refuses a plan with any other step than online ones.
+      - V(plan) changes nothing and returns the plan.
+    type: str
+    choices: [apply, online_only, plan]
+    default: apply
+  purge:
+    description: Remove nodes and regions of this cluster that are not listed.
+    type: bool
+    default: false
+  force:
+    description:
+      - Leave the cluster although locks are held under a dlmfs mount. They are dropped. Mounted file systems and
+        locks that a process holds are never touched.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - ocfs2.o2cb._attributes
+  - ocfs2.o2cb._attributes.actiongroup_o2cb
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+seealso:
+  - module: ocfs2.o2cb.cluster_info
+  - module: ocfs2.o2cb.heartbeat
+author:
+  - the ocfs2.o2cb authors (@ocfs2)
+"""
+
+EXAMPLES = r"""
+- name: Be a member of the cluster
+  ocfs2.o2cb.cluster:
+    name: storage
+    nodes:
+      - {name: node1, number: 1, address: 10.0.0.1}
+      - {name: node2, number: 2, address: 10.0.0.2}
+      - {name: node3, number: 3, address: 10.0.0.3}
+    regions:
+      - 6617721D55364FF1B01FB7259C85410E
+    timeouts:
+      heartbeat_dead_threshold: 61
+
+- name: Show what a change would need
+  ocfs2.o2cb.cluster:
+    name: storage
+    nodes: "{{ nodes }}"
+    regions: "{{ regions }}"
+    change_policy: plan
+  register: change
+
+- name: Leave the cluster
+  ocfs2.o2cb.cluster:
+    name: storage
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: The steps that were done, or would be in check mode, in their order.
+  returned: always
+  type: list
+  elements: str
+  sample: ["start region 6617721D55364FF1B01FB7259C85410E [online]"]
+scope:
+  description: What the plan needs, V(online), V(node offline) or V(cluster offline).
+  returned: always
+  type: str
+  sample: online
+cluster:
+  description: The cluster after the call, as it stands in the files and in the kernel; empty when there is none.
+  returned: always
+  type: dict
+  sample: {name: storage, heartbeat_mode: global, nodes: [], regions: []}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.o2cb import online, policy
+from ..module_utils.o2cb import plan as planning
+from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.o2cb.model import Cluster, Node
+from ..module_utils.o2cb.system import System
+from ..module_utils.o2cb.timeouts import Timeouts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "nodes": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "number": {"type": "int", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 7777},
+        },
+    },
+    "heartbeat_mode": {"type": "str", "choices": ["global", "local"], "default": "global"},
+    "regions": {"type": "list", "elements": "str", "default": []},
+    "timeouts": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "heartbeat_dead_threshold": {"type": "int", "default": 31},
+            "idle_timeout_ms": {"type": "int", "default": 30000},
+            "keepalive_delay_ms": {"type": "int", "default": 2000},
+            "reconnect_delay_ms": {"type": "int", "default": 2000},
+        },
+    },
+    "fence_method": {"type": "str", "choices": ["reset", "panic"], "default": "reset"},
+    "state": {"type": "str", "choices": ["online", "offline", "absent"], "default": "online"},
+    "change_policy": {"type": "str", "choices": ["apply", "online_only", "plan"], "default": "apply"},
+    "purge": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
+}
+
+
+def wanted(options: Mapping[str, Any]) -> Cluster:
+    return Cluster(
+        name=options["name"],
+        nodes=tuple(Node(**node) for node in options["nodes"]),
+        regions=tuple(options["regions"]),
+        heartbeat_mode=options["heartbeat_mode"],
+        timeouts=Timeouts(**options["timeouts"]),
+        fence_method=options["fence_method"],
+    )
+
+
+def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
+    plan = planning.plan(system.read(), wanted(options), options["state"], options["purge"], options["force"])
+    policy.refuse(plan, options["change_policy"], system)
+    if check or options["change_policy"] == "plan":
+        system.locate(plan)
+    else:
+        online.carry_out(system, plan, options["force"])
+    return {
+        "changed": bool(plan.steps) and options["change_policy"] != "plan",
+        "actions": [str(step) for step in plan.steps],
+        "scope": str(plan.scope),
+        "cluster": planning.as_facts(plan.target),
+        "diff": plan.diff(),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_if=[("state", "online", ["nodes"]), ("state", "offline", ["nodes"])],
+    )
+    try:
+        result = run(module.params, System(module.run_command), module.check_mode)
+    except O2cbError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
