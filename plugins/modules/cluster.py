@@ -132,7 +132,7 @@ seealso:
   - module: ocfs2.o2cb.cluster_info
   - module: ocfs2.o2cb.heartbeat
 author:
-  - the ocfs2.o2cb authors (@ocfs2)
+  - the ocfs2.o2cb authors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -62,7 +62,7 @@ attributes:
 seealso:
   - module: ocfs2.o2cb.cluster
 author:
-  - the ocfs2.o2cb authors (@ocfs2)
+  - the ocfs2.o2cb authors (!UNKNOWN)
 """
 
 EXAMPLES = r"""

@@ -14,11 +14,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from . import devices, superblock
+from . import devices
 from .deadline import Progress, call
 from .devices import Device
 from .errors import O2cbError
 from .model import PENDING
+from .superblock import Superblock
 from .system import System
 
 BLANK_BYTES = 1024 * 1024
@@ -49,34 +50,37 @@ def examine(path: str, cluster: str) -> Device | None:
     holders = devices.holders(name)
     if holders:
         raise O2cbError(f"device {path} is part of {', '.join(holders)}: give the device on top of it")
-    head = call(
-        lambda _progress: devices.read_direct(path, 0, BLANK_BYTES).hex(), devices.SCAN_SECONDS, f"reading {path}"
-    )
-    found = superblock.parse(bytes.fromhex(head))
+    found = call(lambda _progress: _vars(devices.read_superblock(path)), devices.SCAN_SECONDS, f"reading {path}")
     if found is None:
-        _refuse_unless_blank(path, name, bytes.fromhex(head))
+        _refuse_unless_blank(path, name)
         return None
-    if (found.stack, found.cluster) != ("o2cb", cluster) or not found.global_heartbeat:
-        owner = f"cluster {found.cluster!r} of stack {found.stack!r}" if found.cluster else "no cluster"
+    volume = Superblock(**found)
+    if (volume.stack, volume.cluster) != ("o2cb", cluster) or not volume.global_heartbeat:
+        owner = f"cluster {volume.cluster!r} of stack {volume.stack!r}" if volume.cluster else "no cluster"
         raise O2cbError(
-            f"device {path} carries the OCFS2 volume {found.uuid} ({found.label or 'no label'}) of {owner}, not a global "
-            f"heartbeat region of cluster {cluster!r}: give another device, or wipe it yourself if its data is worthless"
+            f"device {path} carries the OCFS2 volume {volume.uuid} ({volume.label or 'no label'}) of {owner}, not a "
+            f"global heartbeat region of cluster {cluster!r}: give another device, or wipe it if its data is worthless"
         )
-    return Device(path, name, found)
+    return Device(path, name, volume)
 
 
-def _refuse_unless_blank(path: str, name: str, head: bytes) -> None:
+def _vars(volume: Superblock | None) -> dict[str, object] | None:
+    return dict(vars(volume)) if volume else None
+
+
+def _refuse_unless_blank(path: str, name: str) -> None:
     size = devices.size_bytes(name)
     if size < MINIMUM_BYTES:
         raise O2cbError(f"device {path} has {size} bytes: a region needs {MINIMUM_BYTES} (64 MiB)")
 
-    def tail(_progress: Progress) -> bool:
-        return any(devices.read_direct(path, (size - BLANK_BYTES) // 4096 * 4096, BLANK_BYTES))
+    def written(_progress: Progress) -> bool:
+        ends = (0, (size - BLANK_BYTES) // 4096 * 4096)
+        return any(any(devices.read_direct(path, offset, BLANK_BYTES)) for offset in ends)
 
-    if any(head) or call(tail, devices.SCAN_SECONDS, f"reading {path}"):
+    if call(written, devices.SCAN_SECONDS, f"reading {path}"):
         raise O2cbError(
-            f"device {path} is not blank ({signature(path) or 'data of unknown kind'}): nothing is formatted that holds "
-            f"anything. If it is worthless, wipe its first and last MiB yourself: `wipefs -a {path}; "
+            f"device {path} is not blank ({signature(path) or 'data of unknown kind'}): nothing that holds anything is "
+            f"formatted. If it is worthless, wipe its first and last MiB yourself: `wipefs -a {path}; "
             f"dd if=/dev/zero of={path} bs=1M count=1 oflag=direct`"
         )
 
@@ -120,9 +124,7 @@ def _refuse_if_busy(path: str) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_EXCL | os.O_CLOEXEC))
     except OSError as error:
-        raise O2cbError(
-            f"device {path} cannot be had for formatting ({error.strerror}): find out who uses it"
-        ) from None
+        raise O2cbError(f"device {path} cannot be had for formatting ({error.strerror}): see who uses it") from None
 
 
 def resolve(system: System, wanted: dict[str, str | None], cluster: str, may_format: bool, check: bool) -> Region:
@@ -137,9 +139,7 @@ def resolve(system: System, wanted: dict[str, str | None], cluster: str, may_for
     found = examine(path, cluster)
     if found is not None:
         if uuid and found.superblock.uuid != uuid:
-            raise O2cbError(
-                f"device {path} carries region {found.superblock.uuid}, not {uuid}: correct the one or the other"
-            )
+            raise O2cbError(f"device {path} carries region {found.superblock.uuid}, not {uuid}: correct one of them")
         return Region(found.superblock.uuid, path, found.superblock.label)
     if uuid:
         raise O2cbError(f"device {path} is blank, and region {uuid} should be on it: check the path, or drop the UUID")

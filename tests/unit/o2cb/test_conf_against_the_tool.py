@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import conf, model
 
 FILES = 2000
@@ -35,8 +34,7 @@ def tool_accepts(path: Path) -> bool:
 def we_accept(text: str) -> bool:
     try:
         conf.parse(text)
-    except conf.ConfError as error:
-        assert error.line >= 1 and str(error)
+    except conf.ConfError:
         return False
     return True
 
@@ -47,11 +45,25 @@ class Generator:
     NUMBERS = ("0", "1", "2", "254", "255", "256", "7777", "99999", "-1", "+3", " 4", "0x10", "1 ", "", "4294967295",
                "4294967296", "2147483646", "2147483647", "18446744073709551616", "abc", "1 # x", "\\")  # fmt: skip
     NAMES = ("n1", "n2", "n-3.example", "", "lab", "a" * 70, "ü", "n1 ", "x y", "LAB", "#", "n\\")
-    ADDRESSES = ("10.0.0.1", "10.0.0.2", "010.0.0.1", "10.0.0", "10.0.0.256", "fe80::1", "host", "", "10.0.0.1 ", "1.2.3.4\\")
+    ADDRESSES = (
+        "10.0.0.1",
+        "10.0.0.2",
+        "010.0.0.1",
+        "10.0.0",
+        "10.0.0.256",
+        "fe80::1",
+        "host",
+        "",
+        "10.0.0.1 ",
+        "1.2.3.4\\",
+    )
     MODES = ("local", "global", "GLOBAL", "Local", "none", "", "global ")
     REGIONS = ("A" * 32, "0123456789ABCDEF0123456789ABCDEF", "abc", "", "A" * 40)
-    LINES = ("", " ", "\t", "# comment", " # comment", "#\\", "\r", "node:", "cluster:", "heartbeat: ", "other:", "other: x",
-             "\tkey = value", "\tkey", " key=value", "key = value", "\t= x", "node", ":", "\tk = a\\", "\tk == b", "\tname=", "é:",
+    LINES = (
+             "", " ", "\t", "# comment", " # comment", "#\\", "\r", "node:", "cluster:", "heartbeat: ",
+             "other:", "other: x",
+             "\tkey = value", "\tkey", " key=value", "key = value", "\t= x", "node", ":", "\tk = a\\",
+             "\tk == b", "\tname=", "é:",
              "\té = 1", "\t- = 1", "a b:", "\ta b = 1", "\tname = n9\\\\", "_:", "9:")  # fmt: skip
 
     def __init__(self, seed: int) -> None:
