@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import shlex
 
-from . import disks, network, ssh
+from . import disks, network, ssh, state
 
 
 def render(lab: str, nodes: int) -> str:
-    """The inventory in YAML. Node numbers are host variables, as they have to be on real clusters."""
+    """The inventory in YAML. Node numbers are host variables, as they have to be on real clusters.
+
+    Ansible names its shared connections by user, host and port only, which are the same in every lab: each lab keeps
+    them in a directory of its own, or a task for one lab would run in another.
+    """
     arguments = " ".join(shlex.quote(option) for option in ssh.options(lab))
     lines = [
         f"# The nodes of the lab {lab}, written by bin/lab up.",
@@ -21,6 +25,7 @@ def render(lab: str, nodes: int) -> str:
         f"    ansible_ssh_private_key_file: {ssh.KEY}",
         "    ansible_python_interpreter: /usr/bin/python3",
         f"    ansible_ssh_common_args: {_quoted(arguments)}",
+        f"    ansible_control_path_dir: {_quoted(str(state.Paths(lab).connections))}",
         "    o2cb_cluster_name: lab",
         "    o2cb_regions:",
         *(f"      - device: /dev/mapper/{name}" for name in disks.HEARTBEAT),

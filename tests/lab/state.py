@@ -7,6 +7,7 @@
     /var/lib/o2cb-lab/NAME/             one lab                                     (O2CB_LAB_STATE)
         lab.json                        what was asked for: `Wanted`
         inventory.yml                   for Ansible
+        ssh/                            Ansible's open connections
         disks/hb1 hb2 hb3 data          the shared disks
         node1/root.cow                  the node's changes to the image
         node1/console.log               all its boots
@@ -63,6 +64,11 @@ class Paths:
     @property
     def inventory(self) -> Path:
         return self.root / "inventory.yml"
+
+    @property
+    def connections(self) -> Path:
+        """Where Ansible keeps the connections to these nodes open."""
+        return self.root / "ssh"
 
     @property
     def disks(self) -> Path:
