@@ -42,6 +42,7 @@ FILES = {
     "lab-node.service": ("/etc/systemd/system/lab-node.service", 0o644),
     "lab-disks": ("/usr/local/sbin/lab-disks", 0o755),
     "lab-disks.service": ("/etc/systemd/system/lab-disks.service", 0o644),
+    "udev-trigger.conf": ("/etc/systemd/system/systemd-udev-trigger.service.d/lab.conf", 0o644),
     "sshd.conf": ("/etc/ssh/sshd_config.d/lab.conf", 0o644),
 }
 """File in `files/`: where it goes and with which mode."""
