@@ -27,7 +27,7 @@ def read_line(path: str) -> str:
         return ""
 
 
-def write(path: str, text: str, mode: int = 0o644) -> None:
+def write(path: str, text: str, mode: int = 0o644, encoding: str = "utf-8") -> None:
     """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. An existing file's mode is kept.
 
     A symbolic link is replaced, not followed: this runs as root in directories that others may not write to.
@@ -36,7 +36,7 @@ def write(path: str, text: str, mode: int = 0o644) -> None:
     os.makedirs(directory, mode=0o755, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with os.fdopen(descriptor, "w", encoding=encoding, errors="surrogateescape", newline="") as file:
             file.write(text)
             os.fchmod(file.fileno(), _mode_of(path, mode))
             file.flush()

@@ -1,0 +1,148 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Installing what brings a node online at boot: files, units and sysctls, compared with what is there.
+
+The texts come from `units`. Enabling is done by systemctl(1), because a unit that comes from an init script is enabled
+through that script's links.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import files, kernel, units
+from .errors import O2cbError
+from .system import System
+
+SERVICE = "o2cb.service"
+
+
+@dataclass
+class Plan:
+    """What will be done, in this order; `actions` tells it, `diff` shows it, `apply` does it."""
+
+    actions: list[str] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    _steps: list[Callable[[], object]] = field(default_factory=list)
+
+    def add(self, action: str, step: Callable[[], object]) -> None:
+        self.actions.append(action)
+        self._steps.append(step)
+
+    def add_diff(self, path: str, before: str, after: str) -> None:
+        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": after})
+
+    def apply(self) -> None:
+        for step in self._steps:
+            step()
+
+
+def plan(options: Mapping[str, Any], system: System) -> Plan:
+    """Compare and plan. Raises O2cbError for a mount point or a sysctl that cannot be."""
+    mount = str(options["mount"])
+    if not re.fullmatch(r"(/[A-Za-z0-9._]+)+", mount):
+        raise O2cbError(f"mount is {mount!r}: give an absolute path of letters, digits, '.', '_' and '/', such as /dlm")
+    unit = units.mount_unit_name(mount)
+    unit_path = f"/etc/systemd/system/{unit}"
+    if options["state"] == "absent":
+        return _absent(system, unit, unit_path)
+    sysctl = {str(key): str(value) for key, value in options["sysctl"].items()}
+    result = Plan()
+    _program(result, str(options["program"]))
+    before = len(result.actions)
+    _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"])))
+    _text(result, unit_path, units.mount_unit(mount))
+    if len(result.actions) > before:
+        result.add("reload systemd", lambda: _systemctl(system, "daemon-reload"))
+    _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
+    _text(result, units.SYSCTL, units.sysctl(sysctl))
+    for key, value in sorted(sysctl.items()):
+        _sysctl(result, key, value)
+    for name in (SERVICE, unit):
+        if not _enabled(system, name):
+            result.add(f"enable {name}", lambda name=name: _systemctl(system, "enable", name))  # type: ignore[misc]
+    return result
+
+
+def _program(result: Plan, encoded: str) -> None:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        raise O2cbError("program is not base64: leave it out, the action plugin provides it") from None
+    old = _digest(units.PROGRAM)
+    new = hashlib.sha256(data).hexdigest()
+    if old == new:
+        return
+    text = data.decode("latin-1")
+    result.add(f"write {units.PROGRAM}", lambda: files.write(units.PROGRAM, text, encoding="latin-1"))
+    result.add_diff(units.PROGRAM, f"sha256 {old}\n" if old else "", f"sha256 {new}\n")
+
+
+def _digest(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
+def _text(result: Plan, path: str, text: str) -> None:
+    old = files.read(path)
+    if old != text:
+        result.add(f"write {path}", lambda: files.write(path, text))
+        result.add_diff(path, old or "", text)
+
+
+def _sysctl(result: Plan, key: str, value: str) -> None:
+    path = "/proc/sys/" + key.replace(".", "/")
+    if not re.fullmatch(r"[a-z0-9_.-]+", key) or not os.path.exists(path):
+        raise O2cbError(f"there is no sysctl {key!r} in this kernel: correct the option sysctl")
+    old = files.read_line(path)
+    if old != value:
+        result.add(f"set {key} to {value}", lambda: _set_sysctl(path, key, value))
+        result.add_diff(path, f"{old}\n", f"{value}\n")
+
+
+def _set_sysctl(path: str, key: str, value: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, f"{value}\n".encode())
+    except OSError as error:
+        raise O2cbError(f"the kernel refuses {value!r} for the sysctl {key}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _enabled(system: System, unit: str) -> bool:
+    return system.run(["systemctl", "is-enabled", "--quiet", unit])[0] == 0
+
+
+def _systemctl(system: System, *arguments: str) -> None:
+    code, output, error = system.run(["systemctl", *arguments])
+    if code:
+        raise O2cbError(f"systemctl {' '.join(arguments)} failed: {(error or output).strip()}")
+
+
+def _absent(system: System, unit: str, unit_path: str) -> Plan:
+    result = Plan()
+    ours = [unit_path, units.DROP_IN, units.MODULES_LOAD, units.SYSCTL, units.PROGRAM]
+    present = [path for path in ours if os.path.lexists(path)]
+    if unit_path in present:
+        result.add(f"stop and disable {unit}", lambda: _systemctl(system, "disable", "--now", unit))
+    if units.DROP_IN in present and _enabled(system, SERVICE):
+        result.add(f"disable {SERVICE}", lambda: _systemctl(system, "disable", SERVICE))
+    for path in present:
+        result.add(f"remove {path}", lambda path=path: files.remove(path))  # type: ignore[misc]
+        result.add_diff(path, "present\n", "")
+    if present:
+        result.add("reload systemd", lambda: _systemctl(system, "daemon-reload"))
+    return result

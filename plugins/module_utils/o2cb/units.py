@@ -1,0 +1,87 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files that bring a node online at each boot, as texts. Pure.
+
+Theory of operation. The distributions' own units are not enough: they call the boot a success when the heartbeat has
+failed, do not wait for a disk that appears late, rewrite their settings file at each start and stop (Debian 13 and
+later), and kill every process that has a file under /dlm open when they stop. So a drop-in gives o2cb.service another
+program, with the unit's name, place in the boot and settings file unchanged:
+
+* start: wait for the devices and the address, come online by the library's own code, prove it;
+* stop: leave the domains and the cluster in good order, refuse while locks are held, except at shutdown.
+
+The order at boot is network, storage, o2cb, dlmfs; at shutdown it is the reverse, so a node leaves before its network
+goes and no peer has to wait for its death.
+"""
+
+from __future__ import annotations
+
+PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
+DROP_IN = "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf"
+MODULES_LOAD = "/etc/modules-load.d/ocfs2.o2cb.conf"
+SYSCTL = "/etc/sysctl.d/90-ocfs2.o2cb.conf"
+
+_HEAD = "# Written by the Ansible collection ocfs2.o2cb. Changes are overwritten.\n"
+
+_STORAGE = "multipathd.service iscsi.service open-iscsi.service iscsid.service drbd.service rbdmap.service"
+
+
+def drop_in(device_wait: int) -> str:
+    """The drop-in of o2cb.service. `device_wait` is in seconds; coming online is given five minutes more."""
+    return f"""{_HEAD}[Unit]
+Documentation=man:o2cb(8)
+Wants=network-online.target
+After=network-online.target {_STORAGE} remote-fs-pre.target
+Before=remote-fs.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+GuessMainPID=no
+ExecStart=
+ExecStart=/usr/bin/python3 {PROGRAM} online --wait {device_wait}
+ExecStop=
+ExecStop=/usr/bin/python3 {PROGRAM} offline
+ExecReload=
+Restart=on-failure
+RestartSec=10
+TimeoutStartSec={device_wait + 300}
+TimeoutStopSec=120
+KillMode=process
+"""
+
+
+def mount_unit_name(path: str) -> str:
+    """The unit of a mount point, as systemd-escape(1) forms it from a path of letters, digits, '.', '_' and '/'."""
+    return path.strip("/").replace("/", "-") + ".mount"
+
+
+def mount_unit(path: str) -> str:
+    """The dlmfs mount. Unmounting it leaves every domain under it, which is why it stops before o2cb."""
+    return f"""{_HEAD}[Unit]
+Description=Lock files of the o2cb cluster (dlmfs)
+Documentation=https://docs.kernel.org/filesystems/dlmfs.html
+Requires=o2cb.service
+After=o2cb.service
+Before=remote-fs.target
+
+[Mount]
+What=none
+Where={path}
+Type=ocfs2_dlmfs
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def modules_load(modules: tuple[str, ...]) -> str:
+    """modules-load.d(5): the stack and dlmfs are there before any unit asks for them."""
+    return _HEAD + "".join(f"{module}\n" for module in modules)
+
+
+def sysctl(values: dict[str, str]) -> str:
+    """sysctl.d(5). o2cb(7) asks for a node that panics, rather than hangs, after an oops, and then reboots."""
+    return _HEAD + "".join(f"{key} = {value}\n" for key, value in sorted(values.items()))

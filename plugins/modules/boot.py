@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: boot
+version_added: 0.1.0
+short_description: Install what brings a node online at each boot
+description:
+  - Installs a program that brings the node online with the same checks as M(ocfs2.o2cb.cluster), a drop-in by which
+  - Installs a program that brings the node online with the same checks as M(ocfs2.o2cb.cluster), a drop-in by which
+    sysctls that o2cb needs.
+  - The drop-in replaces the distribution's start and stop commands. Those report success without a heartbeat, do not
+    wait for disks, rewrite their settings file, and kill every process that holds a lock when they stop.
+  - The units are enabled here and started by the role M(ocfs2.o2cb.cluster), after the cluster is configured.
+options:
+  device_wait:
+    description: Seconds to wait at boot for the heartbeat devices and the node's address, before systemd tries again.
+    type: int
+    default: 120
+  mount:
+    description: Mount point of dlmfs.
+    type: path
+    default: /dlm
+  sysctl:
+    description: Kernel settings, written to C(/etc/sysctl.d) and to the running kernel.
+    type: dict
+    default:
+      kernel.panic: 30
+      kernel.panic_on_oops: 1
+  program:
+    description: The program as a base64 encoded zipapp. The action plugin of this name provides it.
+    type: str
+  state:
+    description: V(absent) removes the files and disables the units. The sysctls of the running kernel stay.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - ocfs2.o2cb._attributes
+  - ocfs2.o2cb._attributes.actiongroup_o2cb
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+author:
+  - the ocfs2.o2cb authors (!UNKNOWN)
+"""
+
+EXAMPLES = r"""
+- name: Come online at each boot, and wait up to five minutes for the disks
+  ocfs2.o2cb.boot:
+    device_wait: 300
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be in check mode, in its order.
+  returned: always
+  type: list
+  elements: str
+  sample: [write /usr/local/lib/ocfs2.o2cb/o2cb.pyz, reload systemd, enable o2cb.service]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.o2cb import install
+from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.o2cb.system import System
+
+ARGUMENT_SPEC = {
+    "device_wait": {"type": "int", "default": 120},
+    "mount": {"type": "path", "default": "/dlm"},
+    "sysctl": {"type": "dict", "default": {"kernel.panic": 30, "kernel.panic_on_oops": 1}},
+    "program": {"type": "str"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "present", ["program"])]
+    )
+    try:
+        plan = install.plan(module.params, System(module.run_command))
+        if not module.check_mode:
+            plan.apply()
+    except O2cbError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(changed=bool(plan.actions), actions=plan.actions, diff=plan.diff)
+
+
+if __name__ == "__main__":
+    main()

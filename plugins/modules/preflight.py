@@ -1,0 +1,209 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+version_added: 0.1.0
+short_description: Check everything an o2cb cluster needs of a host before anything is changed
+description:
+  - Checks the wanted cluster, this host's name, address and port, its kernels, its C(cluster.conf), and each heartbeat
+    region. All problems are reported at once, each with the value and the remedy.
+  - Run it on all hosts of the cluster with C(any_errors_fatal), so that one host's problem stops the run before any
+  host
+    is changed. The roles of this collection do.
+options:
+  name:
+    description: Name of the cluster.
+    type: str
+    required: true
+  nodes:
+    description: All nodes, as M(ocfs2.o2cb.cluster) takes them.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the node.
+        type: str
+        required: true
+      number:
+        description: Number of the node.
+        type: int
+        required: true
+      address:
+        description: IPv4 address of the node.
+        type: str
+        required: true
+      port:
+        description: TCP port of o2net.
+        type: int
+        default: 7777
+  regions:
+    description: The heartbeat regions, as M(ocfs2.o2cb.heartbeat) takes them.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      device:
+        description: Path of the block device on this host.
+        type: path
+      uuid:
+        description: UUID of the volume.
+        type: str
+      label:
+        description: Label of the volume.
+        type: str
+  timeouts:
+    description: Timeouts of the cluster, as M(ocfs2.o2cb.cluster) takes them.
+    type: dict
+    default: {}
+    suboptions:
+      heartbeat_dead_threshold:
+        description: Beats after which a node is dead.
+        type: int
+        default: 31
+      idle_timeout_ms:
+        description: Milliseconds of silence after which a connection is dropped.
+        type: int
+        default: 30000
+      keepalive_delay_ms:
+        description: Milliseconds of silence after which a keepalive is sent.
+        type: int
+        default: 2000
+      reconnect_delay_ms:
+        description: Milliseconds between two attempts to connect.
+        type: int
+        default: 2000
+extends_documentation_fragment:
+  - ocfs2.o2cb._attributes
+  - ocfs2.o2cb._attributes.actiongroup_o2cb
+  - ocfs2.o2cb._attributes.info_module
+author:
+  - the ocfs2.o2cb authors (!UNKNOWN)
+"""
+
+EXAMPLES = r"""
+- name: Check all hosts before any of them is changed
+  hosts: nodes
+  any_errors_fatal: true
+  gather_facts: false
+  tasks:
+    - name: Check
+      ocfs2.o2cb.preflight:
+        name: storage
+        nodes:
+          - {name: node1, number: 1, address: 10.0.0.1}
+          - {name: node2, number: 2, address: 10.0.0.2}
+        regions:
+          - device: /dev/mapper/hb1
+"""
+
+RETURN = r"""
+hostname:
+  description: What C(uname -n) prints.
+  returned: success
+  type: str
+kernel:
+  description: Release of the running kernel.
+  returned: success
+  type: str
+next_kernel:
+  description: Release of the kernel that is booted next, as far as it can be told.
+  returned: success
+  type: str
+distribution:
+  description: Kind of distribution, V(debian), V(ubuntu), V(oracle), V(suse) or V(unknown).
+  returned: success
+  type: str
+missing_packages:
+  description: Packages of the distribution that are still to be installed.
+  returned: success
+  type: list
+  elements: str
+problems:
+  description: Everything that stands in the way, each with its remedy.
+  returned: failure
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.o2cb import preflight
+from ..module_utils.o2cb.errors import O2cbError, join_problems
+from ..module_utils.o2cb.model import Cluster, Node
+from ..module_utils.o2cb.system import System
+from ..module_utils.o2cb.timeouts import Timeouts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "nodes": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "number": {"type": "int", "required": True},
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 7777},
+        },
+    },
+    "regions": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"device": {"type": "path"}, "uuid": {"type": "str"}, "label": {"type": "str"}},
+        "required_one_of": [("device", "uuid")],
+    },
+    "timeouts": {
+        "type": "dict",
+        "default": {},
+        "options": {
+            "heartbeat_dead_threshold": {"type": "int", "default": 31},
+            "idle_timeout_ms": {"type": "int", "default": 30000},
+            "keepalive_delay_ms": {"type": "int", "default": 2000},
+            "reconnect_delay_ms": {"type": "int", "default": 2000},
+        },
+    },
+}
+
+
+def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
+    want = Cluster(
+        name=options["name"],
+        nodes=tuple(Node(**node) for node in options["nodes"]),
+        timeouts=Timeouts(**options["timeouts"]),
+    )
+    host = preflight.examine_host(system)
+    found = preflight.problems(system, host, want, options["regions"])
+    if found:
+        raise O2cbError(f"{host.hostname} is not ready: {join_problems(found)}", problems=found)
+    return {
+        "changed": False,
+        "hostname": host.hostname,
+        "kernel": host.kernel,
+        "next_kernel": host.next_kernel,
+        "distribution": host.distribution.name if host.distribution else "unknown",
+        "missing_packages": list(host.missing_packages),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module.params, System(module.run_command))
+    except O2cbError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
