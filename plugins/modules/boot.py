@@ -11,8 +11,8 @@ version_added: 0.1.0
 short_description: Install what brings a node online at each boot
 description:
   - Installs a program that brings the node online with the same checks as M(ocfs2.o2cb.cluster), a drop-in by which
-  - Installs a program that brings the node online with the same checks as M(ocfs2.o2cb.cluster), a drop-in by which
-    sysctls that o2cb needs.
+    C(o2cb.service) runs it after the network and the storage, the mount unit of dlmfs, the list of kernel modules, and
+    the sysctls that o2cb needs.
   - The drop-in replaces the distribution's start and stop commands. Those report success without a heartbeat, do not
     wait for disks, rewrite their settings file, and kill every process that holds a lock when they stop.
   - The units are enabled here and started by the role M(ocfs2.o2cb.cluster), after the cluster is configured.

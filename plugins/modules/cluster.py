@@ -21,40 +21,6 @@ description:
     C(cluster.conf) stay.
   - The role M(ocfs2.o2cb.preflight) checks before any host is changed; in playbooks use the roles of this collection.
 options:
-  name:
-    description: Name of the cluster, 1 to 16 characters of 0-9, A-Z and a-z.
-    type: str
-    required: true
-  nodes:
-    description:
-      - All nodes of the cluster. Numbers belong to a node for good and are never derived from the order of the list.
-      - Required unless O(state=absent).
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: What C(uname -n) prints on that node, in full or up to its first dot.
-        type: str
-        required: true
-      number:
-        description: Number of the node, 0 to 254. The lowest number survives when the cluster is split in halves.
-        type: int
-        required: true
-      address:
-        description: IPv4 address of the node in the cluster's network.
-        type: str
-        required: true
-      port:
-        description: TCP port of o2net.
-        type: int
-        default: 7777
-  heartbeat_mode:
-    description:
-      - V(global) beats on the regions in O(regions), V(local) on each OCFS2 volume while it is mounted.
-    type: str
-    choices: [global, local]
-    default: global
   regions:
     description:
       - UUIDs of the OCFS2 volumes that are the heartbeat regions, 32 upper-case hexadecimal digits each.
@@ -63,62 +29,8 @@ options:
     type: list
     elements: str
     default: []
-  timeouts:
-    description: Timeouts of the cluster. The first three must be the same on all nodes.
-    type: dict
-    default: {}
-    suboptions:
-      heartbeat_dead_threshold:
-        description:
-          - Beats, of 2 seconds each, after which a node is dead. At least V(7). A node resets itself one beat earlier.
-        type: int
-        default: 31
-      idle_timeout_ms:
-        description: Milliseconds of silence after which a connection is dropped. At least V(5000).
-        type: int
-        default: 30000
-      keepalive_delay_ms:
-        description: Milliseconds of silence after which a keepalive is sent. At least V(1000), less than the idle
-        timeout. type: int
-        default: 2000
-      reconnect_delay_ms:
-        description: Milliseconds between two attempts to connect. At least V(2000).
-        type: int
-        default: 2000
-  fence_method:
-    description:
-      - What the node does to itself when it must not go on, V(reset) or V(panic). V(panic) is for kdump and needs the
-        sysctl C(kernel.panic) to be greater than 0.
-    type: str
-    choices: [reset, panic]
-    default: reset
-  state:
-    description:
-      - V(online) configures the cluster and makes this node take part, now and at each boot.
-      - V(offline) configures it and leaves it, now and at each boot.
-      - V(absent) leaves it and removes it from the files.
-    type: str
-    choices: [online, offline, absent]
-    default: online
-  change_policy:
-    description:
-      - V(apply) does what is needed. A step that needs the whole cluster offline is refused while another node is live.
-      - V(online_only) refuses a plan with any other step than online ones.
-      - V(plan) changes nothing and returns the plan.
-    type: str
-    choices: [apply, online_only, plan]
-    default: apply
-  purge:
-    description: Remove nodes and regions of this cluster that are not listed.
-    type: bool
-    default: false
-  force:
-    description:
-      - Leave the cluster although locks are held under a dlmfs mount. They are dropped. Mounted file systems and
-        locks that a process holds are never touched.
-    type: bool
-    default: false
 extends_documentation_fragment:
+  - ocfs2.o2cb._cluster
   - ocfs2.o2cb._attributes
   - ocfs2.o2cb._attributes.actiongroup_o2cb
 attributes:
@@ -183,63 +95,26 @@ cluster:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import online, policy
+from ..module_utils.o2cb import arguments, online, policy
 from ..module_utils.o2cb import plan as planning
 from ..module_utils.o2cb.errors import O2cbError
-from ..module_utils.o2cb.model import Cluster, Node
 from ..module_utils.o2cb.system import System
-from ..module_utils.o2cb.timeouts import Timeouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Mapping
 
-ARGUMENT_SPEC = {
-    "name": {"type": "str", "required": True},
-    "nodes": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "number": {"type": "int", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 7777},
-        },
-    },
-    "heartbeat_mode": {"type": "str", "choices": ["global", "local"], "default": "global"},
-    "regions": {"type": "list", "elements": "str", "default": []},
-    "timeouts": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "heartbeat_dead_threshold": {"type": "int", "default": 31},
-            "idle_timeout_ms": {"type": "int", "default": 30000},
-            "keepalive_delay_ms": {"type": "int", "default": 2000},
-            "reconnect_delay_ms": {"type": "int", "default": 2000},
-        },
-    },
-    "fence_method": {"type": "str", "choices": ["reset", "panic"], "default": "reset"},
-    "state": {"type": "str", "choices": ["online", "offline", "absent"], "default": "online"},
-    "change_policy": {"type": "str", "choices": ["apply", "online_only", "plan"], "default": "apply"},
-    "purge": {"type": "bool", "default": False},
-    "force": {"type": "bool", "default": False},
-}
-
-
-def wanted(options: Mapping[str, Any]) -> Cluster:
-    return Cluster(
-        name=options["name"],
-        nodes=tuple(Node(**node) for node in options["nodes"]),
-        regions=tuple(options["regions"]),
-        heartbeat_mode=options["heartbeat_mode"],
-        timeouts=Timeouts(**options["timeouts"]),
-        fence_method=options["fence_method"],
-    )
+ARGUMENT_SPEC = {**arguments.CLUSTER, "regions": {"type": "list", "elements": "str", "default": []}}
 
 
 def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
-    plan = planning.plan(system.read(), wanted(options), options["state"], options["purge"], options["force"])
+    plan = planning.plan(
+        system.read(),
+        arguments.wanted(options, options["regions"]),
+        options["state"],
+        options["purge"],
+        options["force"],
+    )
     policy.refuse(plan, options["change_policy"], system)
     if check or options["change_policy"] == "plan":
         system.locate(plan)
@@ -258,7 +133,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
-        required_if=[("state", "online", ["nodes"]), ("state", "offline", ["nodes"])],
+        required_if=arguments.REQUIRED_IF,
     )
     try:
         result = run(module.params, System(module.run_command), module.check_mode)

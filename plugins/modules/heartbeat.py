@@ -116,7 +116,7 @@ actions:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import model, online
+from ..module_utils.o2cb import arguments, model, online
 from ..module_utils.o2cb import plan as planning
 from ..module_utils.o2cb.errors import O2cbError, join_problems
 from ..module_utils.o2cb.plan import Verb
@@ -129,13 +129,7 @@ if TYPE_CHECKING:
 
 ARGUMENT_SPEC = {
     "cluster": {"type": "str", "required": True},
-    "regions": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {"device": {"type": "path"}, "uuid": {"type": "str"}, "label": {"type": "str"}},
-        "required_one_of": [("device", "uuid")],
-    },
+    "regions": {**arguments.REGION, "required": True},
     "format": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "started", "stopped", "absent"], "default": "present"},
 }

@@ -12,36 +12,9 @@ short_description: Check everything an o2cb cluster needs of a host before anyth
 description:
   - Checks the wanted cluster, this host's name, address and port, its kernels, its C(cluster.conf), and each heartbeat
     region. All problems are reported at once, each with the value and the remedy.
-  - Run it on all hosts of the cluster with C(any_errors_fatal), so that one host's problem stops the run before any
-  host
-    is changed. The roles of this collection do.
+  - Run it on all hosts of the cluster with C(any_errors_fatal), so that one host's problem stops the run before
+    any host is changed. The roles of this collection do.
 options:
-  name:
-    description: Name of the cluster.
-    type: str
-    required: true
-  nodes:
-    description: All nodes, as M(ocfs2.o2cb.cluster) takes them.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the node.
-        type: str
-        required: true
-      number:
-        description: Number of the node.
-        type: int
-        required: true
-      address:
-        description: IPv4 address of the node.
-        type: str
-        required: true
-      port:
-        description: TCP port of o2net.
-        type: int
-        default: 7777
   regions:
     description: The heartbeat regions, as M(ocfs2.o2cb.heartbeat) takes them.
     type: list
@@ -52,33 +25,13 @@ options:
         description: Path of the block device on this host.
         type: path
       uuid:
-        description: UUID of the volume.
+        description: UUID of the volume, 32 upper-case hexadecimal digits.
         type: str
       label:
-        description: Label of the volume.
+        description: Label of a volume that is to be formatted.
         type: str
-  timeouts:
-    description: Timeouts of the cluster, as M(ocfs2.o2cb.cluster) takes them.
-    type: dict
-    default: {}
-    suboptions:
-      heartbeat_dead_threshold:
-        description: Beats after which a node is dead.
-        type: int
-        default: 31
-      idle_timeout_ms:
-        description: Milliseconds of silence after which a connection is dropped.
-        type: int
-        default: 30000
-      keepalive_delay_ms:
-        description: Milliseconds of silence after which a keepalive is sent.
-        type: int
-        default: 2000
-      reconnect_delay_ms:
-        description: Milliseconds between two attempts to connect.
-        type: int
-        default: 2000
 extends_documentation_fragment:
+  - ocfs2.o2cb._cluster
   - ocfs2.o2cb._attributes
   - ocfs2.o2cb._attributes.actiongroup_o2cb
   - ocfs2.o2cb._attributes.info_module
@@ -124,6 +77,16 @@ missing_packages:
   returned: success
   type: list
   elements: str
+scope:
+  description: What the change would need, V(online), V(node offline) or V(cluster offline).
+  returned: success
+  type: str
+  sample: online
+actions:
+  description: The steps of the change, as M(ocfs2.o2cb.cluster) would do them.
+  returned: success
+  type: list
+  elements: str
 problems:
   description: Everything that stands in the way, each with its remedy.
   returned: failure
@@ -133,58 +96,21 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import preflight
+from ..module_utils.o2cb import arguments, preflight
 from ..module_utils.o2cb.errors import O2cbError, join_problems
-from ..module_utils.o2cb.model import Cluster, Node
 from ..module_utils.o2cb.system import System
-from ..module_utils.o2cb.timeouts import Timeouts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Mapping
 
-ARGUMENT_SPEC = {
-    "name": {"type": "str", "required": True},
-    "nodes": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "number": {"type": "int", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "default": 7777},
-        },
-    },
-    "regions": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"device": {"type": "path"}, "uuid": {"type": "str"}, "label": {"type": "str"}},
-        "required_one_of": [("device", "uuid")],
-    },
-    "timeouts": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "heartbeat_dead_threshold": {"type": "int", "default": 31},
-            "idle_timeout_ms": {"type": "int", "default": 30000},
-            "keepalive_delay_ms": {"type": "int", "default": 2000},
-            "reconnect_delay_ms": {"type": "int", "default": 2000},
-        },
-    },
-}
+ARGUMENT_SPEC = {**arguments.CLUSTER, "regions": {**arguments.REGION, "default": []}}
 
 
 def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
-    want = Cluster(
-        name=options["name"],
-        nodes=tuple(Node(**node) for node in options["nodes"]),
-        timeouts=Timeouts(**options["timeouts"]),
-    )
     host = preflight.examine_host(system)
-    found = preflight.problems(system, host, want, options["regions"])
-    if found:
+    found, plan = preflight.examine(system, host, options)
+    if found or plan is None:
         raise O2cbError(f"{host.hostname} is not ready: {join_problems(found)}", problems=found)
     return {
         "changed": False,
@@ -193,11 +119,13 @@ def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
         "next_kernel": host.next_kernel,
         "distribution": host.distribution.name if host.distribution else "unknown",
         "missing_packages": list(host.missing_packages),
+        "scope": str(plan.scope),
+        "actions": [str(step) for step in plan.steps],
     }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=arguments.REQUIRED_IF)
     try:
         result = run(module.params, System(module.run_command))
     except O2cbError as error:

@@ -12,13 +12,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from . import conf, devices, distribution, files, kernel, model, network, regions
+from . import arguments, devices, distribution, files, kernel, model, network, policy, regions
+from . import plan as planning
 from .configfs import ConfigFs
 from .distribution import Distribution
 from .errors import O2cbError
-from .model import Cluster, Node
+from .model import PENDING, Node
+from .plan import Plan
 from .system import System
 
 
@@ -52,24 +56,29 @@ def examine_host(system: System) -> Host:
     )
 
 
-def problems(system: System, host: Host, want: Cluster, wanted_regions: list[dict[str, str | None]]) -> list[str]:
-    """Everything that stands in the way on this host, each with its remedy; empty when the way is free."""
-    found = model.problems(want) + _host_problems(host) + _file_problems()
-    own = model.local_node(want.nodes, host.hostname)
-    if own is None:
-        names = ", ".join(node.name for node in want.nodes) or "none"
-        found.append(
-            f"`uname -n` is {host.hostname!r}, and the nodes are {names}: the node name must be the host name, "
-            "rename the one or the other"
-        )
-    elif not model.address_problem(own.address):
-        found += _address_problems(own)
-    for region in wanted_regions:
+def examine(system: System, host: Host, options: Mapping[str, Any]) -> tuple[list[str], Plan | None]:
+    """Everything that stands in the way on this host, each with its remedy, and the plan; the plan is None on problems.
+
+    `options` are those of the module `cluster`, with the regions as the module `heartbeat` takes them.
+    """
+    found = _host_problems(host)
+    uuids = []
+    for region in options["regions"] if options["state"] == "online" else []:
         try:
-            _examine_region(region, want.name)
+            uuids.append(_region(region, options["name"]))
         except O2cbError as error:
             found.append(str(error))
-    return found
+    want = arguments.wanted(options, uuids)
+    own = model.local_node(want.nodes, host.hostname)
+    if own is not None and not model.address_problem(own.address):
+        found += _address_problems(own)
+    try:
+        plan = planning.plan(system.read(), want, options["state"], options["purge"], options["force"])
+        if options["change_policy"] == "online_only":
+            policy.refuse(plan, "online_only", system)
+    except O2cbError as error:
+        return found + error.facts.get("problems", [str(error)]), None
+    return found, None if found else plan
 
 
 def _host_problems(host: Host) -> list[str]:
@@ -84,15 +93,6 @@ def _host_problems(host: Host) -> list[str]:
     if not os.path.isdir("/run/systemd/system"):
         found.append("systemd does not run here: o2cb is brought up by its units")
     return found
-
-
-def _file_problems() -> list[str]:
-    """A cluster.conf that cannot be read is never overwritten."""
-    try:
-        conf.parse(files.read(conf.PATH) or "")
-    except O2cbError as error:
-        return [str(error)]
-    return []
 
 
 def _address_problems(own: Node) -> list[str]:
@@ -114,12 +114,14 @@ def _address_problems(own: Node) -> list[str]:
     return []
 
 
-def _examine_region(region: dict[str, str | None], cluster: str) -> None:
+def _region(region: Mapping[str, str | None], cluster: str) -> str:
+    """The UUID of this region, or a mark that its device is blank and still to be formatted."""
     path, uuid = region.get("device"), region.get("uuid")
     if not path:
         devices.find_regions([uuid or ""])
-        return
+        return uuid or ""
     found = regions.examine(path, cluster)
-    if uuid and (found is None or found.superblock.uuid != uuid):
-        here = found.superblock.uuid if found else "blank"
-        raise O2cbError(f"device {path} is {here}, and region {uuid} should be on it: correct the one or the other")
+    here = found.superblock.uuid if found else PENDING + path
+    if uuid and uuid != here:
+        raise O2cbError(f"device {path} is not region {uuid} ({here}): correct the one or the other")
+    return here

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The wanted cluster as the inventory describes it: one view of all hosts, in which they must not contradict each
+other.
+
+A host's own variables name the node; the cluster's settings are variables of the group, or of the play, and every host
+has to see the same. What differs is found here, before anything is asked of any host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import model
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError, join_problems
+
+SHARED = (
+    "o2cb_cluster_name",
+    "o2cb_heartbeat_mode",
+    "o2cb_heartbeat_dead_threshold",
+    "o2cb_idle_timeout_ms",
+    "o2cb_keepalive_delay_ms",
+)
+"""Settings that must be the same on all nodes: o2net refuses a peer that differs, or the two are different clusters."""
+
+
+def nodes(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """All nodes of the cluster, from the variables of these hosts, as the module `cluster` takes them.
+
+    `defaults` are the settings as the role sees them on the current host, which is how play variables come in.
+    Raises O2cbError with every contradiction, each with host, value and remedy.
+    """
+    if not hosts:
+        raise O2cbError("the group of the cluster's nodes is empty: set o2cb_group to the group that holds them")
+    problems = []
+    found = []
+    for host in hosts:
+        values = hostvars[host]
+        missing = [name for name in ("o2cb_node_number", "o2cb_node_address") if values.get(name) in (None, "")]
+        problems += [f"{host}: {name} is not set: give it in the inventory, for this host" for name in missing]
+        if missing:
+            continue
+        number = str(values["o2cb_node_number"])
+        if not number.isdigit():
+            problems.append(f"{host}: o2cb_node_number is {number!r}: give a number from 0 to {model.MAX_NODE_NUMBER}")
+            continue
+        found.append(
+            {
+                "name": str(values.get("o2cb_node_name") or host),
+                "number": int(number),
+                "address": str(values["o2cb_node_address"]),
+                "port": int(values.get("o2cb_port") or defaults["o2cb_port"]),
+            }
+        )
+    for node in found:
+        problems += model.node_problems(model.Node(**node))
+    problems += model.duplicate_problems(model.Node(**node) for node in found)
+    problems += _contradictions(hosts, hostvars, defaults)
+    if problems:
+        raise O2cbError(join_problems(problems))
+    return sorted(found, key=lambda node: int(node["number"]))
+
+
+def _contradictions(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> list[str]:
+    problems = []
+    for name in SHARED:
+        seen = {host: str(hostvars[host].get(name, defaults.get(name))) for host in hosts}
+        first = seen[hosts[0]]
+        problems += [
+            f"{host}: {name} is {value}, and {first} on {hosts[0]}: set it once, for the whole group"
+            for host, value in seen.items()
+            if value != first
+        ]
+    return problems
