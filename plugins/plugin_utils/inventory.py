@@ -57,9 +57,10 @@ def nodes(
                 "port": int(values.get("o2cb_port") or defaults["o2cb_port"]),
             }
         )
-    for node in found:
-        problems += model.node_problems(model.Node(**node))
-    problems += model.duplicate_problems(model.Node(**node) for node in found)
+    members = [model.Node.from_mapping(node) for node in found]
+    for member in members:
+        problems += model.node_problems(member)
+    problems += model.duplicate_problems(members)
     problems += _contradictions(hosts, hostvars, defaults)
     if problems:
         raise O2cbError(join_problems(problems))
