@@ -59,7 +59,10 @@ def mount_unit_name(path: str) -> str:
 
 
 def mount_unit(path: str) -> str:
-    """The dlmfs mount. Unmounting it leaves every domain under it, which is why it stops before o2cb."""
+    """The dlmfs mount. Unmounting it leaves every domain under it, which is why it stops before o2cb.
+
+    `_netdev` puts it among the remote file systems: as a local one it would have to be mounted before the network is up.
+    """
     return f"""{_HEAD}[Unit]
 Description=Lock files of the o2cb cluster (dlmfs)
 Documentation=https://docs.kernel.org/filesystems/dlmfs.html
@@ -71,9 +74,10 @@ Before=remote-fs.target
 What=none
 Where={path}
 Type=ocfs2_dlmfs
+Options=_netdev
 
 [Install]
-WantedBy=multi-user.target
+WantedBy=remote-fs.target
 """
 
 
