@@ -4,11 +4,12 @@
 """Real o2cb clusters on one machine, for tests, benchmarks and demonstrations.
 
 Theory of operation
-    A node is a User-Mode Linux kernel: the kernel's own source, run as a process of this machine, so that heartbeat, o2net,
-    o2dlm and self-fencing are real. Its root disk is a copy-on-write file over a cached image (`image`), its heartbeat and data
-    disks are files shared with the other nodes (`disks`), its network is a tap on a bridge in a network namespace of the lab
-    (`network`). A supervisor process per node (`supervisor`) is the machine's "power supply": it boots the kernel again when
-    that reset itself (reboot, self-fence, panic) and leaves it off when it was powered off or killed.
+    A node is a User-Mode Linux kernel: the kernel's own source, run as a process of this machine, so that heartbeat,
+    o2net, o2dlm and self-fencing are real. Its root disk is a copy-on-write file over a cached image (`image`), its
+    heartbeat and data disks are files shared with the other nodes (`disks`), its network is a tap on a bridge in a
+    network namespace of the lab (`network`). A supervisor process per node (`supervisor`) is the machine's "power
+    supply": it boots the kernel again when that reset itself (reboot, self-fence, panic) and leaves it off when it
+    was powered off or killed.
 
     The lab keeps no process ids. A process belongs to a node when its executable is what the lab starts and its working
     directory is the node's (`processes`), so nothing ever goes stale, and `up` mends whatever it finds.

@@ -47,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All verbs and options."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default="lab", help="which lab (default: %(default)s)")
-    top = argparse.ArgumentParser(prog="bin/lab", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_argument("--name", default=argparse.SUPPRESS, help="which lab (default: lab)")
+    top = argparse.ArgumentParser(
+        prog="bin/lab", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    top.add_argument("--name", default="lab", help=argparse.SUPPRESS)
     verbs = top.add_subparsers(required=True, metavar="VERB")
 
     def verb(name: str, run: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
@@ -75,13 +78,19 @@ def parser() -> argparse.ArgumentParser:
     node_verb("thaw", Node.thaw, "let a frozen node go on")
     node_verb("cut", Node.cut, "take a node off the network")
     node_verb("heal", Node.heal, "put a node back on the network")
-    disk = verb("disk", run_disk, "make shared disks of a node slow, failing, hanging, ok again, or late at its next boot")
+    disk = verb(
+        "disk", run_disk, "make shared disks of a node slow, failing, hanging, ok again, or late at its next boot"
+    )
     disk.add_argument("nodes", nargs="+", metavar="NODE", help=NODE)
     disk.add_argument("mode", choices=(*disks.MODES, "late"), metavar="slow|fail|hang|ok|late")
-    disk.add_argument("--device", action="append", default=[], metavar="hb1", help="which one (default: all; repeatable)")
+    disk.add_argument(
+        "--device", action="append", default=[], metavar="hb1", help="which one (default: all; repeatable)"
+    )
     disk.add_argument("--ms", type=int, default=disks.SLOWNESS, help="delay of a slow disk (default: %(default)s)")
     disk.add_argument("--seconds", type=int, default=20, help="how late a late disk is (default: %(default)s)")
-    run = verb("exec", run_exec, "run a command, such as ansible, with this project's environment and the lab's inventory")
+    run = verb(
+        "exec", run_exec, "run a command, such as ansible, with this project's environment and the lab's inventory"
+    )
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     verb("status", run_status, "a table of the nodes")
     console = verb("console", run_console, "print the console log of a node")
@@ -114,9 +123,13 @@ def run_inventory(options: argparse.Namespace) -> None:
 
 def run_ssh(options: argparse.Namespace) -> None:
     prerequisites.require_root()
+    if options.command[:1] == ["--name"]:  # argparse leaves all that follows NODE to COMMAND
+        options.name, options.command = options.command[1], options.command[2:]
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
     node = Lab(options.name).node(options.node)
+    node.require_running()
     terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    call = ssh.command(node.lab, node.number, options.command, batch=not terminal)
+    call = ssh.command(node.lab, node.number, command, batch=not terminal)
     os.execvp(call[0], [call[0], *terminal, *call[1:]])
 
 

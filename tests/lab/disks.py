@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The shared disks, and how each is made slow, failing or hanging inside one node.
 
-Every node sees three heartbeat disks and a data disk as dm-linear devices /dev/mapper/hb1 hb2 hb3 data over its /dev/ubdb to
-/dev/ubde. o2cb's own search for regions accepts /dev/mapper/* but not /dev/ubd*: those raw names are what a test of "a
-device whose name o2cb does not accept" uses, as an NVMe device would be on a real machine.
+Every node sees three heartbeat disks and a data disk as dm-linear devices /dev/mapper/hb1 hb2 hb3 data over its
+/dev/ubdb to /dev/ubde. o2cb's own search for regions accepts /dev/mapper/* but not /dev/ubd*: those raw names are
+what a test of "a device whose name o2cb does not accept" uses, as an NVMe device would be on a real machine.
 
 Faults live in the device-mapper table of one node and end with `ok` or with the node's next boot:
     slow    every read and write is delayed (dm-delay)
@@ -33,7 +33,7 @@ SLOWNESS = 2000
 
 
 def create(directory: Path, fresh: bool) -> list[str]:
-    """Make the disks' files (sparse) where they are missing or have another size; blank ones if `fresh`. Names of those made."""
+    """Make the disks' files (sparse) where they are missing or of another size; blank ones if `fresh`. Those made."""
     directory.mkdir(parents=True, exist_ok=True)
     made = []
     for name, size in SIZES.items():

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The nodes' root image: built once per recipe, kept in the cache, complete or not there at all.
 
-It is put together in a directory `.new-…` and renamed when it is on disk; whatever an interrupted build left is removed by the
-next one, under a lock, so that two builds at once do the work once.
+It is put together in a directory `.new-…` and renamed when it is on disk; whatever an interrupted build left is
+removed by the next one, under a lock, so that two builds at once do the work once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from .recipe import FILES, REPOSITORY, WANTED_BY, Recipe, recipe
 IMAGES = state.CACHE / "images"
 SPACE = 1800 << 20
 """Bytes that a build needs at most: the unpacked tree and the image made of it."""
+
+FULL = 32 << 20
+"""Bytes free below which a failed build is put down to the full disk."""
 
 UNUSED = 3 * 86400
 """Seconds after which an image that no lab uses is removed."""
@@ -80,8 +83,11 @@ def _build(ingredients: Recipe) -> None:
         _sync(new / "root.img")
         new.rename(IMAGES / ingredients.name)
         _sync(IMAGES)
-    except BaseException:
+    except BaseException as error:
+        full = state.free(IMAGES) < FULL
         _remove_tree(new)
+        if full and isinstance(error, LabError | OSError):
+            raise state.no_space(IMAGES) from error
         raise
     progress.say(f"image {ingredients.name} is ready after {time.monotonic() - started:.0f} s")
 
@@ -100,7 +106,7 @@ def _mke2fs(ingredients: Recipe, root: Path, image: Path) -> list[str]:
 
 
 def bootstrap_command(ingredients: Recipe, root: Path, archives: list[str]) -> list[str]:
-    """The mmdebstrap call. Its own mount and pid namespaces end with it, and it ends with this process, however that ends."""
+    """The mmdebstrap call. It ends with this process, whatever ends that, and its mounts end with it."""
     offer = (
         'rm -f "$1"/var/cache/apt/archives/*.deb; '
         'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --download-only --no-install-recommends install '
@@ -121,7 +127,8 @@ def _bootstrap(ingredients: Recipe, root: Path, log: Path) -> None:
     if not archives:
         raise LabError(
             "apt on this machine knows no Debian archive, and the node image is made from one: "
-            f"add a `deb` line of Debian's main component to /etc/apt/sources.list (its suite is replaced by {ingredients.release})"
+            "add a `deb` line of Debian's main component to /etc/apt/sources.list "
+            f"(its suite is replaced by {ingredients.release})"
         )
     progress.run_quietly("installing Debian into the image", bootstrap_command(ingredients, root, archives), log)
 
@@ -146,7 +153,10 @@ def _furnish(ingredients: Recipe, root: Path) -> None:
     subprocess.run(["chroot", str(root), "depmod", ingredients.kernel], check=True)
     config = subprocess.run(["linux.uml", "--showconfig"], capture_output=True, text=True, check=True).stdout
     put(f"/boot/config-{ingredients.kernel}", config)
-    put(f"/boot/vmlinuz-{ingredients.kernel}", "The kernel of a lab node is a program on the machine that runs the lab.\n")
+    put(
+        f"/boot/vmlinuz-{ingredients.kernel}",
+        "The kernel of a lab node is a program on the machine that runs the lab.\n",
+    )
     link("/vmlinuz", f"boot/vmlinuz-{ingredients.kernel}")
     for name, text in ingredients.files:
         put(FILES[name][0], text, FILES[name][1])

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ocfs2.o2cb authors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab as an Ansible inventory: what a playbook of this collection needs to know about the nodes, and how to reach them."""
+"""The lab as an Ansible inventory: how to reach the nodes, and what a playbook of this collection needs to know."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from . import disks, image, inventory, network, prerequisites, processes, progress, sources, ssh, state
+from . import disks, image, inventory, network, prerequisites, processes, progress, sources, state
 from .errors import LabError
 from .node import BOOT_DEADLINE, Node
 from .state import Paths, Wanted
@@ -83,8 +83,8 @@ class Lab:
     ) -> Path:
         """Bring the lab up, or mend it: afterwards every node answers ssh. Path of the inventory.
 
-        What is not given stays as it is: 3 nodes, bookworm, 512 MiB in the beginning. `fresh` gives every node a virgin root disk
-        and the lab blank shared disks.
+        What is not given stays as it is: 3 nodes, bookworm, 512 MiB in the beginning. `fresh` gives every node a
+        virgin root disk and the lab blank shared disks.
         """
         started = time.monotonic()
         with self._locked():
@@ -137,7 +137,9 @@ class Lab:
         else:
             chosen_image = image.ensure(chosen_release)
             if before and not fresh and before.image != chosen_image:
-                progress.say(f"the image {before.image} is gone from the cache: the nodes start from {chosen_image}, virgin")
+                progress.say(
+                    f"the image {before.image} is gone from the cache: the nodes start from {chosen_image}, virgin"
+                )
         return Wanted(chosen_nodes, chosen_release, chosen_image, memory or (before.memory if before else MEMORY))
 
     def _directories(self) -> list[Path]:
@@ -163,10 +165,9 @@ class Lab:
 
     def _ensure_network(self) -> None:
         """A namespace that is gone takes the nodes' taps with it: then they have to be booted again."""
-        if not network.exists(self.name):
-            if any(processes.of_node(directory) for directory in self._directories()):
-                progress.say("the network namespace is gone: switching all nodes off")
-                self._switch_off_all()
+        if not network.exists(self.name) and any(processes.of_node(directory) for directory in self._directories()):
+            progress.say("the network namespace is gone: switching all nodes off")
+            self._switch_off_all()
         network.ensure(self.name)
 
     def _start_all(self, deadline: float) -> None:
@@ -189,12 +190,8 @@ class Lab:
     def _wait(self, nodes: list[Node], deadline: float) -> None:
         """Wait for ssh on all nodes at once and say who has come."""
         started = time.monotonic()
-
-        def wait(node: Node) -> None:
-            ssh.wait(self.name, node.number, node.console, deadline)
-
         with ThreadPoolExecutor(max_workers=len(nodes)) as pool:
-            futures = {pool.submit(wait, node): node for node in nodes}
+            futures = {pool.submit(node.wait, deadline): node for node in nodes}
             missing = dict(futures)
             reported = time.monotonic()
             while missing:

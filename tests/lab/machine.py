@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The User-Mode kernel of one node: its command line, and what its console says about how a boot ended.
 
-The kernel is told `noreboot`: where it would restart inside its own process, which cannot reopen its tap, it exits, and the
-supervisor boots it again. That covers `reboot`, o2cb's self-fencing and sysrq alike.
+The kernel is told `noreboot`: where it would restart inside its own process, which cannot reopen its tap, it exits,
+and the supervisor boots it again. That covers `reboot`, o2cb's self-fencing and sysrq alike.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,6 +19,9 @@ from . import disks, network
 
 BANNER = "=== boot"
 """Start of the line that the supervisor writes into the console log before each boot."""
+
+BOOT = "boot"
+"""The event of a boot in a node's history; all others are `End`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class End(Enum):
 
     @property
     def boots_again(self) -> bool:
-        """Does a machine come back from this by itself? (A panic: as one with kernel.panic set, which o2cb requires.)"""
+        """Does a machine come back by itself? (From a panic: as one with kernel.panic set, which o2cb requires.)"""
         return self not in (End.POWERED_OFF, End.KILLED)
 
 
@@ -98,3 +102,9 @@ def end_of(console: str, status: int | None) -> End:
     if "reboot: Power down" in text or "reboot: System halted" in text:
         return End.POWERED_OFF
     return End.KILLED if status is None or status < 0 else End.RESET
+
+
+def note(directory: Path, event: str) -> None:
+    """Append an event, now, to the history of the node with this directory."""
+    with (directory / "history").open("a") as history:
+        history.write(f"{time.time():.0f} {event}\n")

@@ -44,7 +44,7 @@ def tap(number: int) -> str:
 
 
 def _run(*command: str) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
     if result.returncode:
         raise LabError(f"{' '.join(command)}: {result.stderr.strip() or f'status {result.returncode}'}")
     return result.stdout
@@ -55,12 +55,19 @@ def exists(lab: str) -> bool:
     name = namespace(lab)
     if not Path("/run/netns", name).exists():
         return False
-    return subprocess.run(["ip", "-n", name, "link", "show", "lo"], capture_output=True, timeout=30).returncode == 0
+    return (
+        subprocess.run(
+            ["ip", "-n", name, "link", "show", "lo"], capture_output=True, check=False, timeout=30
+        ).returncode
+        == 0
+    )
 
 
 def links(lab: str) -> dict[str, dict[str, Any]]:
     """The namespace's network devices by name, as `ip -json link` shows them."""
-    return {link["ifname"]: link for link in json.loads(_run("ip", "-n", namespace(lab), "-json", "link", "show") or "[]")}
+    return {
+        link["ifname"]: link for link in json.loads(_run("ip", "-n", namespace(lab), "-json", "link", "show") or "[]")
+    }
 
 
 def ensure(lab: str) -> None:
@@ -68,7 +75,7 @@ def ensure(lab: str) -> None:
     name = namespace(lab)
     if not exists(lab):
         if Path("/run/netns", name).exists():
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True, timeout=30)
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False, timeout=30)
         _run("ip", "netns", "add", name)
     if BRIDGE not in links(lab):
         _run("ip", "-n", name, "link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from . import disks, image, network, prerequisites, processes, ssh
 from .errors import LabError
-from .machine import BANNER, Machine
-from .ssh import Result
+from .machine import BOOT, End, Machine, note
+from .ssh import Result, tail
 from .state import Paths, Wanted
 
 BOOT_DEADLINE = 150.0
@@ -51,9 +51,7 @@ class Node:
         self.number = number
         self.name = f"node{number}"
         self.address = network.address(number)
-        self.machine = Machine(
-            lab, number, paths.node(number), paths.disks, image.path(wanted.image), wanted.memory
-        )
+        self.machine = Machine(lab, number, paths.node(number), paths.disks, image.path(wanted.image), wanted.memory)
 
     @property
     def directory(self) -> Path:
@@ -71,7 +69,7 @@ class Node:
         return processes.main_of(processes.of_node(self.directory)) is not None
 
     def start(self) -> bool:
-        """Switch the node on and do not wait; True if it was off. A running kernel without supervisor gets a new one."""
+        """Switch the node on and do not wait; True if it was off. A running kernel without supervisor gets one."""
         found = processes.of_node(self.directory)
         supervised = any(process.is_supervisor for process in found)
         running = processes.main_of(found) is not None
@@ -101,35 +99,47 @@ class Node:
 
     def kill(self) -> bool:
         """Power cut: every process of the node is gone at once. True if there was one."""
-        return processes.end(self.directory)
+        if killed := processes.end(self.directory):
+            note(self.directory, End.KILLED.value)
+        return killed
 
     def wait(self, deadline: float = BOOT_DEADLINE) -> None:
-        """Wait until ssh answers."""
-        ssh.wait(self.lab, self.number, self.console, deadline)
+        """Wait until ssh answers. A node that nobody keeps under power any more is not waited for."""
+        until = time.monotonic() + deadline
+        while not ssh.answers(self.lab, self.number):
+            if not processes.of_node(self.directory):
+                raise LabError(self._with_console(f"{self.name} went off while it was waited for"))
+            if time.monotonic() > until:
+                raise LabError(self._with_console(f"{self.name} did not answer ssh within {deadline:.0f} s"))
+            time.sleep(0.3)
 
     def wait_for_boot(self, boots: int, deadline: float = BOOT_DEADLINE) -> None:
         """Wait until the node has begun more than `boots` boots (see `boots`) and answers ssh: it was reset."""
         until = time.monotonic() + deadline
         while self.boots() <= boots:
             if time.monotonic() > until:
-                raise LabError(f"{self.name} was not reset within {deadline:.0f} s; its console ends with\n{ssh.tail(self.console)}")
+                raise LabError(self._with_console(f"{self.name} was not reset within {deadline:.0f} s"))
             time.sleep(0.2)
         self.wait(max(until - time.monotonic(), 1.0))
 
-    def boots(self) -> int:
-        """How often the node has been booted since it was made."""
-        try:
-            return self.console.read_text(errors="replace").count(f"\n{BANNER}")
-        except FileNotFoundError:
-            return 0
+    def _with_console(self, text: str) -> str:
+        return f"{text}; its console ({self.console}) ends with\n{tail(self.console)}"
 
-    def ends(self) -> list[tuple[float, str]]:
-        """How each boot ended: time (seconds of the epoch) and `rebooted`, `fenced`, `panicked`, `reset`, `powered off`…"""
+    def history(self) -> list[tuple[float, str]]:
+        """What happened to the node: time (seconds of the epoch) and `boot` or how that boot ended (machine.End)."""
         try:
             lines = (self.directory / "history").read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [(float(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in lines]
+        return [(float(seconds), event) for seconds, event in (line.split(" ", 1) for line in lines)]
+
+    def boots(self) -> int:
+        """How often the node has been booted since it was made."""
+        return sum(event == BOOT for _, event in self.history())
+
+    def ends(self) -> list[tuple[float, str]]:
+        """How each boot ended: time (seconds of the epoch) and `rebooted`, `fenced`, `panicked`, `powered off`…"""
+        return [(seconds, event) for seconds, event in self.history() if event != BOOT]
 
     def freeze(self) -> None:
         """Stop the node in time (SIGSTOP to the kernel's main process only: its children are held by it)."""
@@ -147,7 +157,15 @@ class Node:
     def _signal_main(self, number: signal.Signals) -> None:
         kernel = processes.main_of(processes.of_node(self.directory))
         if kernel is None or not processes.send(kernel, self.directory, number):
-            raise LabError(f"{self.name} is not running: boot it with `bin/lab boot {self.name} --name {self.lab}`")
+            raise self._off()
+
+    def require_running(self) -> None:
+        """Refuse what only a running node can do."""
+        if not self.running():
+            raise self._off()
+
+    def _off(self) -> LabError:
+        return LabError(f"{self.name} is not running: boot it with `bin/lab boot {self.name} --name {self.lab}`")
 
     # network
 
@@ -179,6 +197,7 @@ class Node:
         if mode not in disks.MODES:
             raise LabError(f"no disk mode is called {mode!r}: choose from {', '.join(disks.MODES)}")
         names = disks.check_devices(list(devices))
+        self.require_running()
         if mode == "ok":
             (self.directory / "late").unlink(missing_ok=True)
         result = self.run(disks.script(names, mode, milliseconds), timeout=30)
@@ -205,7 +224,9 @@ class Node:
         """Run a shell command as root. With `check`, anything but status 0 is an error. `timeout` in seconds."""
         result = ssh.run(self.lab, self.number, script, timeout, stdin)
         if check and not result.ok:
-            raise LabError(f"{self.name}: `{script}` ended with {result.rc}: {result.stderr.strip() or result.stdout.strip()}")
+            raise LabError(
+                f"{self.name}: `{script}` ended with {result.rc}: {result.stderr.strip() or result.stdout.strip()}"
+            )
         return result
 
     def report(self) -> Report:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ocfs2.o2cb authors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab needs from this machine: root, Debian packages (installed here, and named when they are), tun, memory."""
+"""What the lab needs from this machine: root, Debian packages (installed here, and named), tun, memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def ensure(log: Path) -> None:
             progress.run_quietly("apt-get update", ["apt-get", "update"], log, env)
             progress.run_quietly("apt-get install", install, log, env)
     if not Path("/dev/net/tun").exists():
-        raise LabError("/dev/net/tun is missing: load the module with `modprobe tun` (a container needs --device /dev/net/tun)")
+        raise LabError(
+            "/dev/net/tun is missing: load the module with `modprobe tun` (a container needs --device /dev/net/tun)"
+        )
 
 
 def require_root() -> None:

@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Find and signal the lab's own processes, and never anybody else's.
 
-There are no pid files. A process belongs to a node when its working directory is that node's directory and its executable is
-the User-Mode kernel (the kernel's main process, its I/O thread and one child per user address space, proc(5)), or when it is
-the node's supervisor by command line. Signals go through a pidfd taken before the last look, so a recycled pid is never hit.
+There are no pid files. A process belongs to a node when its working directory is that node's directory and its
+executable is the User-Mode kernel (the kernel's main process, its I/O thread and one child per user address space,
+proc(5)), or when it is the node's supervisor by command line. Signals go through a pidfd taken before the last look,
+so a recycled pid is never hit.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def send(process: Process, directory: Path, number: signal.Signals) -> bool:
 
 
 def end(directory: Path, deadline: float = 20.0, supervisor_too: bool = True) -> bool:
-    """Kill everything that belongs to a node, supervisor first, and wait until it is gone. True if there was anything."""
+    """Kill everything that belongs to a node, supervisor first, and wait until it is gone. True if it was there."""
     until = time.monotonic() + deadline
     found = False
     while processes := [process for process in of_node(directory) if supervisor_too or process.is_kernel]:
@@ -117,4 +118,3 @@ def wait_gone(pid: int, seconds: float | None) -> None:
         select.select([handle], [], [], seconds)
     finally:
         os.close(handle)
-

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the ocfs2.o2cb authors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node's root disk is made of. Its hash names the image in the cache: change a word here and the image is built anew.
+"""What a node's root disk is made of. Its hash names the image in the cache: change a word and it is built anew.
 
-A node is a fresh Debian machine without ocfs2-tools. What a role installs comes from a small package repository in the image
-(`OFFERED`, with all it depends on), so that nodes need no network.
+A node is a fresh Debian machine without ocfs2-tools. What a role installs comes from a small package repository in
+the image (`OFFERED`, with all it depends on), so that nodes need no network.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ OFFERED = "ocfs2-tools nftables iptables".split()
 MASKED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer "
     "getty@tty1.service getty-static.service getty.target systemd-pstore.service systemd-firstboot.service "
-    "systemd-hwdb-update.service ldconfig.service systemd-update-utmp-runlevel.service systemd-logind.service "
+    "systemd-hwdb-update.service ldconfig.service systemd-update-utmp-runlevel.service "
     "systemd-random-seed.service systemd-network-generator.service systemd-timesyncd.service "
     "systemd-ask-password-wall.path modprobe@drm.service modprobe@efi_pstore.service "
-    "kmod-static-nodes.service hwclock.service"
+    "hwclock.service"
 ).split()
 """Units that a node of seconds' age has no use for; they cost a third of the boot."""
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import network, state
-from .errors import LabError
 
 KEY = state.CACHE / "ssh" / "id_ed25519"
 UNREACHABLE = 255
@@ -73,7 +71,7 @@ def run(lab: str, number: int, script: str, timeout: float, stdin: str | None = 
     """Run a shell command on a node, for at most `timeout` seconds."""
     call = command(lab, number, [script])
     try:
-        done = subprocess.run(call, capture_output=True, timeout=timeout, input=(stdin or "").encode())
+        done = subprocess.run(call, capture_output=True, check=False, timeout=timeout, input=(stdin or "").encode())
     except subprocess.TimeoutExpired as expired:
         out, error = ((text or b"").decode(errors="replace") for text in (expired.stdout, expired.stderr))
         return Result(124, out, f"{error}no answer within {timeout:g} s")
@@ -84,7 +82,9 @@ def port_open(lab: str, number: int) -> bool:
     """Does the node's sshd accept connections?"""
     probe = network.enter(lab, ["nc", "-z", "-w", "1", network.address(number), "22"])
     try:
-        return subprocess.run(probe, capture_output=True, stdin=subprocess.DEVNULL, timeout=5).returncode == 0
+        return (
+            subprocess.run(probe, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=5).returncode == 0
+        )
     except subprocess.TimeoutExpired:
         return False
 
@@ -106,12 +106,3 @@ def tail(log: Path, lines: int = 15) -> str:
     except FileNotFoundError:
         return f"  ({log} does not exist)"
     return "\n".join(f"  | {line}" for line in text[-lines:])
-
-
-def wait(lab: str, number: int, log: Path, deadline: float) -> None:
-    """Wait until ssh answers, at most `deadline` seconds; the console's last lines are in the error."""
-    until = time.monotonic() + deadline
-    while not answers(lab, number):
-        if time.monotonic() > until:
-            raise LabError(f"node{number} did not answer ssh within {deadline:.0f} s; its console ({log}) ends with\n{tail(log)}")
-        time.sleep(0.3)

@@ -3,15 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where a lab keeps its files, what it remembers, and the locks that keep two runs apart.
 
-    /var/cache/o2cb-lab/                images and the ssh key, for all labs        (O2CB_LAB_CACHE)
-    /var/lib/o2cb-lab/NAME/             one lab                                     (O2CB_LAB_STATE)
-        lab.json                        what was asked for: `Wanted`
-        inventory.yml                   for Ansible
-        ssh/                            Ansible's open connections
-        disks/hb1 hb2 hb3 data          the shared disks
-        node1/root.cow                  the node's changes to the image
-        node1/console.log               all its boots
-        node1/late                      disks that appear late at the next boot: `hb1:20`
+/var/cache/o2cb-lab/                images and the ssh key, for all labs        (O2CB_LAB_CACHE)
+/var/lib/o2cb-lab/NAME/             one lab                                     (O2CB_LAB_STATE)
+    lab.json                        what was asked for: `Wanted`
+    inventory.yml                   for Ansible
+    ssh/                            Ansible's open connections
+    disks/hb1 hb2 hb3 data          the shared disks
+    node1/root.cow                  the node's changes to the image
+    node1/console.log               all its boots
+    node1/late                      disks that appear late at the next boot: `hb1:20`
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ class Paths:
 def check_name(name: str) -> str:
     """Lab names become names of namespaces, directories and sockets: short and plain."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", name):
-        raise LabError(f"{name!r} cannot be a lab's name: use 1-20 lower-case letters, digits or dashes, a letter first")
+        raise LabError(
+            f"{name!r} cannot be a lab's name: use 1-20 lower-case letters, digits or dashes, a letter first"
+        )
     return name
 
 
@@ -113,30 +115,39 @@ def write(path: Path, text: str) -> None:
     new.rename(path)
 
 
+def free(directory: Path) -> int:
+    """Bytes free on the file system of `directory`."""
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize
+
+
 def require_space(directory: Path, size: int) -> None:
     """Refuse early, with the path, when the file system under `directory` has less than `size` bytes free."""
     directory.mkdir(parents=True, exist_ok=True)
-    status = os.statvfs(directory)
-    free = status.f_bavail * status.f_frsize
-    if free < size:
+    available = free(directory)
+    if available < size:
         variable = "O2CB_LAB_CACHE" if directory.is_relative_to(CACHE) else "O2CB_LAB_STATE"
         raise LabError(
-            f"{directory}: {free >> 20} MiB free, {size >> 20} MiB needed: make room on that file system, "
+            f"{directory}: {available >> 20} MiB free, {size >> 20} MiB needed: make room on that file system, "
             f"or set {variable} to a directory on another one"
         )
 
 
+def no_space(where: object) -> LabError:
+    """A full disk in words."""
+    return LabError(f"{where}: no space left on its file system: make room there (`df -h`), then try again")
+
+
 def explain(error: OSError) -> LabError | None:
-    """A full disk in words, with its path; None for any other error."""
+    """An error of a full disk in words, with its path; None for any other error."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return None
-    where = error.filename or f"{STATE} or {CACHE}"
-    return LabError(f"{where}: no space left on that file system: make room there (`df -h`) and run the same command again")
+    return no_space(error.filename or f"{STATE} or {CACHE}")
 
 
 @contextmanager
 def locked(path: Path, what: str, patience: float = 900.0) -> Iterator[None]:
-    """Hold an exclusive flock on `path`; say so when somebody else has it. Locks of dead processes vanish by themselves."""
+    """Hold an exclusive flock on `path`; say so when somebody else has it. A dead process holds none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience
     reported = time.monotonic() - progress.SILENCE

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, the ocfs2.o2cb authors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The power supply of one node: `python3 -m lab.supervisor LAB NUMBER`, a process of its own inside the lab's namespace.
+"""The power supply of one node: `python3 -m lab.supervisor LAB NUMBER`, a process inside the lab's namespace.
 
-It boots the node's kernel and waits for its end. After a reset (reboot, self-fence, panic) it boots again, after a power-off or
-a kill it ends. One that starts while the kernel runs (because its predecessor was killed) adopts that kernel.
-How each boot ended is appended to `history` as `SECONDS END`.
+It boots the node's kernel and waits for its end. After a reset (reboot, self-fence, panic) it boots again, after a
+power-off or a kill it ends. One that starts while the kernel runs (because its predecessor was killed) adopts that
+kernel. Each boot, and how it ended, is appended to `history`: `1795170847 boot`, `1795170999 fenced`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from . import network, processes
 from .lab import Lab
-from .machine import BANNER, End, Machine, end_of
+from .machine import BANNER, BOOT, End, Machine, end_of, note
 
 TOO_SHORT = 3.0
 """Seconds: a kernel that ends sooner does not boot at all."""
@@ -51,6 +51,7 @@ def boot(machine: Machine, log: Path) -> int:
             start_new_session=True,
         )
     late_file.unlink(missing_ok=True)
+    note(machine.directory, BOOT)
     return kernel.wait()
 
 
@@ -68,8 +69,7 @@ def supervise(machine: Machine) -> None:
             status = boot(machine, log)
         processes.end(machine.directory, supervisor_too=False)
         end = end_of(log.read_bytes()[-200_000:].decode(errors="replace"), status)
-        with (machine.directory / "history").open("a") as history:
-            history.write(f"{time.time():.0f} {end.value}\n")
+        note(machine.directory, end.value)
         if not end.boots_again:
             return
         short = short + 1 if time.monotonic() - started < TOO_SHORT and end is not End.FENCED else 0
