@@ -13,7 +13,8 @@ description:
   - A heartbeat region is a small OCFS2 volume on a shared disk, on which each node writes a sign of life every two
     seconds. Use three on different disks, so that the loss of one does no harm.
   - A device is formatted only with O(format=true), and only when nothing at all is on it. There is no option to
-  overwrite. - A device whose name the o2cb tool does not search, such as NVMe, is refused, with the way out.
+    overwrite.
+  - A device whose name the o2cb tool does not search, such as NVMe, is refused, with the way out.
   - Format on one host only (C(run_once)), and let the others find the region.
 options:
   cluster:
