@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Mapping
+from dataclasses import dataclass, field
+from typing import Dict, Mapping
 
 _BLOCK = struct.Struct("<QB3xIQI")
 
@@ -40,6 +40,20 @@ class Beat:
     def left(self) -> bool:
         """The node stopped this region in good order."""
         return self.generation == 0
+
+
+Beats = Dict[str, Dict[int, Beat]]
+"""By UUID of the region and number of the node."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one look at the regions showed. `volumes`: the UUID and the label that a region's device carries now."""
+
+    beats: Beats = field(default_factory=dict)
+    volumes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+    """Why a region could not be read, by its UUID."""
 
 
 def decode(block: bytes, node: int) -> Beat | None:

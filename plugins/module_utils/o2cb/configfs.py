@@ -60,13 +60,13 @@ class ConfigFs:
     def names(self) -> list[str]:
         return _listdir(self.root)
 
-    def cluster(self, name: str) -> Cluster:
-        """The registered cluster; `regions` are those that beat."""
+    def cluster(self, name: str, regions: Sequence[LiveRegion]) -> Cluster:
+        """The registered cluster, given what `regions` tells; its own `regions` are those that beat."""
         top = f"{self.root}/{name}"
         return Cluster(
             name=name,
             nodes=tuple(self._node(f"{top}/node/{node}", node) for node in _listdir(f"{top}/node")),
-            regions=tuple(region.uuid for region in self.regions(name) if region.started),
+            regions=tuple(region.uuid for region in regions if region.started),
             heartbeat_mode=files.read_line(f"{top}/heartbeat/mode"),
             timeouts=Timeouts(
                 _number(f"{top}/heartbeat/dead_threshold"),

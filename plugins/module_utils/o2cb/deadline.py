@@ -6,7 +6,7 @@
 
 Reading a device whose path is gone, starting a heartbeat region and joining a domain all sleep, some of them
 uninterruptibly. The parent waits until its deadline and then kills the child; one in state D stays until the kernel
-lets go of it, and holds nothing that the parent needs.
+lets go of it, and holds nothing that the parent needs: not its output either, for whose end a remote shell waits.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Child:
     def __init__(self, function: Call, what: str) -> None:
         self._progress = what
         self._buffer = b""
+        self._reaped = False
         reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -59,6 +60,7 @@ class Child:
                 data = os.read(self._reader, 65536)
                 self._buffer += data
                 if not data:
+                    self._reap()
                     return self._outcome()
                 lines = self._buffer.split(b"\n")
                 if len(lines) > 1 and lines[-2].startswith(b"~"):
@@ -77,14 +79,19 @@ class Child:
             raise O2cbError(answer["error"])
         return answer["result"]
 
+    def _reap(self) -> None:
+        """The end of its answer is the end of the child: nothing is left on which it could sleep."""
+        os.waitpid(self.pid, 0)
+        self._reaped = True
+
     def _end(self) -> None:
-        """Reap the child, or kill it and leave it to init.
+        """Kill a child that did not answer, and leave it to init.
 
         Waiting for one in state D would be the very thing to avoid.
         """
         os.close(self._reader)
         for _attempt in range(20):
-            if os.waitpid(self.pid, os.WNOHANG)[0]:
+            if self._reaped or os.waitpid(self.pid, os.WNOHANG)[0]:
                 return
             os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.005)
@@ -94,6 +101,7 @@ def _run(function: Call, writer: int) -> None:
     """The child's whole life. It never returns and never runs the parent's clean-up."""
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _let_go_of_output()
         try:
             answer: dict[str, Any] = {"result": function(lambda text: _write(writer, f"~{text}\n"))}
         except OSError as error:
@@ -104,6 +112,12 @@ def _run(function: Call, writer: int) -> None:
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _let_go_of_output() -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
 
 
 def _write(descriptor: int, text: str) -> None:

@@ -22,11 +22,12 @@ from typing import Sequence
 
 from . import blocks, model
 from . import plan as planning
+from .blocks import Beats
 from .errors import O2cbError, join_problems
 from .model import Cluster, Node
 from .plan import Plan
 from .state import LiveRegion
-from .system import Beats, System
+from .system import System
 
 
 def carry_out(system: System, plan: Plan, force: bool = False) -> None:

@@ -9,23 +9,17 @@ from __future__ import annotations
 import os
 import re
 from itertools import takewhile
-from typing import Any, Callable, Dict, Sequence
+from typing import Callable, Sequence
 
-from . import blocks, configfs, devices, domains, files, kernel, network, sysconfig
 from . import conf as conf_file
+from . import configfs, devices, domains, files, heartbeats, kernel, observe
+from .blocks import Beats
 from .configfs import ConfigFs
-from .deadline import Progress, call
 from .devices import Device
-from .errors import O2cbError
+from .errors import O2cbError, join_problems
 from .model import PENDING, Node
 from .plan import Plan, Step, Verb
 from .state import Have, Live, LiveRegion
-
-STACK_FILE = "/sys/fs/ocfs2/cluster_stack"
-Beats = Dict[str, Dict[int, blocks.Beat]]
-
-READ_SECONDS = 10.0
-"""Deadline for reading the heartbeat blocks of all regions; a healthy disk takes milliseconds."""
 
 _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MULTILINE)
 
@@ -43,12 +37,7 @@ class System:
         return os.uname().nodename
 
     def sysconfig_path(self) -> str:
-        """As the init script looks for it: an existing file, else where the distribution keeps such files."""
-        if os.path.exists(sysconfig.OTHER_PATH):
-            return sysconfig.OTHER_PATH
-        if os.path.exists(sysconfig.DEBIAN_PATH) or not os.path.isdir(os.path.dirname(sysconfig.OTHER_PATH)):
-            return sysconfig.DEBIAN_PATH
-        return sysconfig.OTHER_PATH
+        return observe.sysconfig_path()
 
     def read(self) -> Have:
         path = self.sysconfig_path()
@@ -58,45 +47,24 @@ class System:
             sysconfig=files.read(path),
             sysconfig_path=path,
             live=self.live(),
-            stack=files.read_line(STACK_FILE),
+            stack=files.read_line(observe.STACK_FILE),
             missing_modules=kernel.missing(),
             in_use=tuple(domains.in_use()),
         )
 
     def live(self) -> Live | None:
         """The cluster in the kernel, or None when none is registered."""
-        names = self.configfs.names()
-        if not names:
-            return None
-        cluster = self.configfs.cluster(names[0])
-        local = self.configfs.local(cluster.name)
-        own = cluster.node(local) if local else None
-        table = files.read("/proc/net/tcp") or ""
-        return Live(
-            cluster=cluster,
-            regions=tuple(self.configfs.regions(cluster.name)),
-            local=local,
-            connected=network.connected(table, own, cluster.nodes) if own else frozenset(),
-            domains=tuple(domain.name for domain in domains.joined()),
-        )
+        return observe.live(domains.joined())
 
     def beats(self, regions: Sequence[LiveRegion], numbers: Sequence[int]) -> Beats:
-        """The heartbeat blocks of these node numbers, by region and number, read past the page cache.
+        """The heartbeat blocks of these node numbers, read past the page cache.
 
-        Raises DeadlineExceeded, naming the region, when a disk does not answer.
+        Raises O2cbError, naming the region, when a disk does not answer.
         """
-
-        def look(progress: Progress) -> dict[str, list[tuple[int, list[Any]]]]:
-            found = {}
-            for region in regions:
-                path = devices.preferred_path(region.device)
-                progress(f"reading heartbeat region {region.uuid} on {path}")
-                beats = _read_beats(path, region, numbers)
-                found[region.uuid] = [(number, list(vars(beat).values())) for number, beat in beats.items()]
-            return found
-
-        answer = call(look, READ_SECONDS, "reading the heartbeat regions") if regions else {}
-        return {uuid: {number: blocks.Beat(*values) for number, values in beats} for uuid, beats in answer.items()}
+        reading = heartbeats.read(regions, numbers)
+        if reading.problems:
+            raise O2cbError(join_problems(f"region {uuid}: {why}" for uuid, why in reading.problems.items()))
+        return reading.beats
 
     def region_geometry(self, device: Device) -> LiveRegion:
         """Where the heartbeat blocks lie.
@@ -158,9 +126,9 @@ class System:
     @staticmethod
     def _select_stack(stack: str) -> None:
         try:
-            configfs.write_attribute(STACK_FILE, stack)
+            configfs.write_attribute(observe.STACK_FILE, stack)
         except OSError as error:
-            active = files.read_line(STACK_FILE)
+            active = files.read_line(observe.STACK_FILE)
             raise O2cbError(
                 f"cannot make {stack} the cluster stack, {active!r} is ({error.strerror}): unmount what uses it first"
             ) from None
@@ -184,12 +152,3 @@ def _node_of(step: Step) -> Node:
     if step.node is None:
         raise O2cbError(f"the step '{step}' names no node")
     return step.node
-
-
-def _read_beats(path: str, region: LiveRegion, numbers: Sequence[int]) -> dict[int, blocks.Beat]:
-    """O_DIRECT wants whole, aligned pages, which the region's start need not be."""
-    start = region.start_block * region.block_bytes
-    offset = start % 4096
-    size = offset + (max(numbers, default=0) + 1) * region.block_bytes
-    data = devices.read_direct(path, start - offset, (size + 4095) // 4096 * 4096)
-    return blocks.decode_region(data[offset:], region.block_bytes, list(numbers))
