@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 
 
@@ -66,7 +67,9 @@ def sync_directory(directory: str) -> None:
 
 
 def _mode_of(path: str, default: int) -> int:
+    """The mode of a file that is there; a symbolic link has none of its own."""
     try:
-        return os.lstat(path).st_mode & 0o7777
+        found = os.lstat(path).st_mode
     except FileNotFoundError:
         return default
+    return default if stat.S_ISLNK(found) else stat.S_IMODE(found)

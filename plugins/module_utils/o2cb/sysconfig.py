@@ -4,8 +4,10 @@
 
 """The o2cb tool's settings file, /etc/default/o2cb or /etc/sysconfig/o2cb (o2cb.sysconfig(5)).
 
-A shell sources this file, so only plain `KEY=value` lines are understood; everything else is kept byte for byte. Keys
-are compared by value and merged: foreign keys, comments and order stay.
+A shell sources this file, so only plain `KEY=value` lines are understood: one assignment of a quoted or unquoted word,
+with nothing behind it but a comment. Everything else is kept byte for byte, an expansion or a second command on the
+line of a wanted key too: what is appended at the end overrules it. Keys are compared by value and merged: foreign keys,
+comments and order stay.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ DEBIAN_PATH = "/etc/default/o2cb"
 OTHER_PATH = "/etc/sysconfig/o2cb"
 
 _ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+_PART = r"""[^ \t'"\\$`;&|<>()~]|\\.|'[^']*'|"(?:[^"\\$`]|\\.)*\""""
+_PLAIN = re.compile(rf"((?:{_PART})*)[ \t]*(?:[ \t]#.*)?")
 
 _TIMEOUT_KEYS = {
     "O2CB_HEARTBEAT_THRESHOLD": "heartbeat_dead_threshold",
@@ -33,21 +37,32 @@ FENCE_METHOD_KEY = "O2CB_FENCE_METHOD"
 
 
 def values(text: str) -> dict[str, str]:
-    """The assignments in this file; as in a shell, the last one of a key wins."""
+    """The plain assignments in this file; as in a shell, the last one of a key wins."""
     found = {}
-    for line in text.splitlines():
-        match = _ASSIGNMENT.fullmatch(line)
-        if match:
-            found[match.group(1)] = _unquoted(match.group(2))
+    for line in text.split("\n"):
+        assignment = _assignment(line)
+        if assignment and assignment[1] is not None:
+            found[assignment[0]] = assignment[1]
     return found
 
 
-def _unquoted(value: str) -> str:
-    try:
-        words = shlex.split(value, comments=True)
-    except ValueError:
-        return value
-    return words[0] if words else ""
+def _assignment(line: str) -> tuple[str, str | None] | None:
+    """The key and the value of this line, the value None when only a shell can tell; None for any other line."""
+    match = _ASSIGNMENT.fullmatch(line)
+    if match is None:
+        return None
+    plain = _PLAIN.fullmatch(match.group(2))
+    return match.group(1), "".join(map(_unquoted, re.findall(_PART, plain.group(1)))) if plain else None
+
+
+def _unquoted(part: str) -> str:
+    if part.startswith("\\"):
+        return part[1]
+    if part.startswith("'"):
+        return part[1:-1]
+    if part.startswith('"'):
+        return re.sub(r'\\([\\"$`])', r"\1", part[1:-1])
+    return part
 
 
 def merged(text: str, wanted: dict[str, str]) -> str:
@@ -57,16 +72,19 @@ def merged(text: str, wanted: dict[str, str]) -> str:
     """
     missing = dict(wanted)
     lines: list[str] = []
-    for line in text.splitlines():
-        match = _ASSIGNMENT.fullmatch(line)
-        key = match.group(1) if match else None
-        if match and key in wanted:
+    for line in text.split("\n"):
+        key, value = _assignment(line) or ("", None)
+        if key in wanted and value is None:
+            missing[key] = wanted[key]
+        elif key in wanted:
             missing.pop(key, None)
-            if _unquoted(match.group(2)) != wanted[key]:
+            if value != wanted[key]:
                 line = f"{key}={shlex.quote(wanted[key])}"
         lines.append(line)
-    lines += [f"{key}={shlex.quote(value)}" for key, value in missing.items()]
-    return "".join(line + "\n" for line in lines)
+    if missing and not lines[-1]:
+        lines.pop()
+    lines += [f"{key}={shlex.quote(value)}" for key, value in missing.items()] + ([""] if missing else [])
+    return "\n".join(lines)
 
 
 def wanted(cluster: Cluster, enabled: bool = True) -> dict[str, str]:
