@@ -21,9 +21,8 @@ from typing import Any
 
 from . import files, kernel, units
 from .errors import O2cbError
+from .plan import SERVICE
 from .system import System
-
-SERVICE = "o2cb.service"
 
 
 @dataclass
@@ -62,14 +61,14 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
     _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"])))
     _text(result, unit_path, units.mount_unit(mount))
     if len(result.actions) > before:
-        result.add("reload systemd", lambda: _systemctl(system, "daemon-reload"))
+        result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
     _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
     _text(result, units.SYSCTL, units.sysctl(sysctl))
     for key, value in sorted(sysctl.items()):
         _sysctl(result, key, value)
     for name in (SERVICE, unit):
         if not _enabled(system, name):
-            result.add(f"enable {name}", lambda name=name: _systemctl(system, "enable", name))  # type: ignore[misc]
+            result.add(f"enable {name}", lambda name=name: system.systemctl("enable", name))  # type: ignore[misc]
     return result
 
 
@@ -126,23 +125,17 @@ def _enabled(system: System, unit: str) -> bool:
     return system.run(["systemctl", "is-enabled", "--quiet", unit])[0] == 0
 
 
-def _systemctl(system: System, *arguments: str) -> None:
-    code, output, error = system.run(["systemctl", *arguments])
-    if code:
-        raise O2cbError(f"systemctl {' '.join(arguments)} failed: {(error or output).strip()}")
-
-
 def _absent(system: System, unit: str, unit_path: str) -> Plan:
     result = Plan()
     ours = [unit_path, units.DROP_IN, units.MODULES_LOAD, units.SYSCTL, units.PROGRAM]
     present = [path for path in ours if os.path.lexists(path)]
     if unit_path in present:
-        result.add(f"stop and disable {unit}", lambda: _systemctl(system, "disable", "--now", unit))
+        result.add(f"stop and disable {unit}", lambda: system.systemctl("disable", "--now", unit))
     if units.DROP_IN in present and _enabled(system, SERVICE):
-        result.add(f"disable {SERVICE}", lambda: _systemctl(system, "disable", SERVICE))
+        result.add(f"disable {SERVICE}", lambda: system.systemctl("disable", SERVICE))
     for path in present:
         result.add(f"remove {path}", lambda path=path: files.remove(path))  # type: ignore[misc]
         result.add_diff(path, "present\n", "")
     if present:
-        result.add("reload systemd", lambda: _systemctl(system, "daemon-reload"))
+        result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
     return result

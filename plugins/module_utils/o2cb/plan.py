@@ -32,6 +32,8 @@ from .errors import O2cbError, join_problems
 from .model import GLOBAL, Cluster, Node
 from .state import Have, Live
 
+SERVICE = "o2cb.service"
+
 PINNED_REGIONS = 3
 """O2HB_PIN_CUT_OFF: with no more regions than this, all of them are pinned while a domain is joined."""
 
@@ -62,6 +64,8 @@ class Verb(enum.Enum):
     CLAIM_NODE = "claim to be node"
     START_REGION = "start region"
     STOP_REGION = "stop region"
+    START_UNIT = "start unit"
+    STOP_UNIT = "stop unit"
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class Plan:
                 before = self.have.conf if step.verb is Verb.WRITE_CONF else self.have.sysconfig
                 parts.append(_diff(step.subject, before or "", step.value))
         live = self.have.live.cluster if self.have.live else None
-        if any(step.verb not in (Verb.WRITE_CONF, Verb.WRITE_SYSCONFIG) for step in self.steps):
+        outside = (Verb.WRITE_CONF, Verb.WRITE_SYSCONFIG, Verb.START_UNIT, Verb.STOP_UNIT)
+        if any(step.verb not in outside for step in self.steps):
             parts.append(_diff("/sys/kernel/config/cluster", describe(live), describe(self.target)))
         return parts
 
@@ -138,9 +143,10 @@ def plan(have: Have, want: Cluster, state: str = "online", purge: bool = False, 
         _refuse_unsound(merged, want, have.hostname, state)
     files = _file_steps(have, document, merged, state)
     if state == "online":
-        live_steps = online_steps(have, merged)
+        live_steps = online_steps(have, merged) + _unit_steps(have, Verb.START_UNIT)
     else:
         live_steps = _offline_steps(have.live, want.name, Scope.NODE_OFFLINE, f"{want.name} is to be {state}")
+        live_steps += _unit_steps(have, Verb.STOP_UNIT)
     if not force:
         _refuse_in_use(have, live_steps)
     return Plan(have, tuple(files + live_steps), _target(have, merged, state))
@@ -170,7 +176,7 @@ def _refuse_unsound(merged: Cluster, want: Cluster, hostname: str, state: str) -
 
 
 def _refuse_in_use(have: Have, steps: Iterable[Step]) -> None:
-    if have.in_use and any(step.verb in (Verb.STOP_REGION, Verb.UNREGISTER) for step in steps):
+    if have.in_use and any(step.verb is Verb.UNREGISTER for step in steps):
         raise O2cbError(
             f"this node cannot go offline while it is in use: {join_problems(have.in_use)}; "
             "release or unmount them first, or use force, which drops them",
@@ -200,7 +206,7 @@ def online_steps(have: Have, want: Cluster) -> list[Step]:
     if have.stack != "o2cb":
         steps.append(Step(Verb.SELECT_STACK, "o2cb"))
     live = have.live
-    reasons = _offline_reasons(live, want) if live else []
+    reasons = _offline_reasons(live, want, have.hostname) if live else []
     if live is None or not reasons:
         return steps + _difference_steps(live, want, have.hostname)
     scope = max(scope for scope, _why in reasons)
@@ -209,7 +215,7 @@ def online_steps(have: Have, want: Cluster) -> list[Step]:
     return _offline_steps(live, live.cluster.name, scope, why) + steps + back
 
 
-def _offline_reasons(live: Live, want: Cluster) -> list[tuple[Scope, str]]:
+def _offline_reasons(live: Live, want: Cluster, hostname: str) -> list[tuple[Scope, str]]:
     """The differences that cannot be mended while this node, or any node, takes part."""
     have = live.cluster
     reasons = []
@@ -232,7 +238,10 @@ def _offline_reasons(live: Live, want: Cluster) -> list[tuple[Scope, str]]:
             reasons.append(
                 (Scope.CLUSTER_OFFLINE, f"{word}, and it is connected: take it offline first to spare the others")
             )
-    gone = [region for region in have.regions if region not in want.regions]
+    local = model.local_node(want.nodes, hostname)
+    if local and live.local and local.name != live.local and want.node(live.local):
+        reasons.append((Scope.NODE_OFFLINE, f"the kernel takes this machine for node {live.local}, it is {local.name}"))
+    gone = [region for region in have.regions if region not in want.regions and want.heartbeat_mode == GLOBAL]
     if gone and live.domains and len(have.regions) - len(gone) < PINNED_REGIONS:
         reasons.append(
             (
@@ -310,6 +319,12 @@ def _region_steps(live: Live | None, want: Cluster) -> list[Step]:
     return steps
 
 
+def _unit_steps(have: Have, verb: Verb) -> list[Step]:
+    """systemd has to know that the cluster is online, or it would not stop it in good order at shutdown."""
+    state_before = {Verb.START_UNIT: "inactive", Verb.STOP_UNIT: "active"}[verb]
+    return [Step(verb, SERVICE)] if have.unit == state_before else []
+
+
 def _offline_steps(live: Live | None, name: str, scope: Scope, why: str) -> list[Step]:
     """Leave the cluster of that name; nothing when the kernel does not hold it."""
     if live is None or live.cluster.name != name:
@@ -345,8 +360,9 @@ def change_regions(have: Have, name: str, regions: Iterable[str], verb: Verb, ke
     live = have.live
     if live is None or live.cluster.name != name or not live.online:
         return Plan(have, tuple(steps), live.cluster if live else None)
-    target = replace(live.cluster, regions=new.regions)
-    reasons = [why for _scope, why in _offline_reasons(live, target)]
+    beating = [region for region in live.cluster.regions if region not in named]
+    target = replace(live.cluster, regions=tuple(beating + named if verb is Verb.START_REGION else beating))
+    reasons = [why for _scope, why in _offline_reasons(live, target, have.hostname)]
     if reasons:
         raise O2cbError(f"this cannot be done online: {join_problems(reasons)}")
     return Plan(have, tuple(steps + _region_steps(live, target)), target)

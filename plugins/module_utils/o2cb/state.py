@@ -49,7 +49,10 @@ class Live:
 
 @dataclass(frozen=True)
 class Have:
-    """Everything a plan looks at on one node. A text is None when the file does not exist."""
+    """Everything a plan looks at on one node. A text is None when the file does not exist.
+
+    `unit` is the state of o2cb.service, active or inactive, where the collection's drop-in is installed, else empty.
+    """
 
     hostname: str
     conf: str | None = None
@@ -59,3 +62,4 @@ class Have:
     stack: str = ""
     missing_modules: tuple[str, ...] = ()
     in_use: tuple[str, ...] = field(default=())
+    unit: str = ""

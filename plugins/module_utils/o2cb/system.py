@@ -12,13 +12,13 @@ from itertools import takewhile
 from typing import Callable, Sequence
 
 from . import conf as conf_file
-from . import configfs, devices, domains, files, heartbeats, kernel, observe
+from . import configfs, devices, domains, files, heartbeats, kernel, observe, units
 from .blocks import Beats
 from .configfs import ConfigFs
 from .devices import Device
 from .errors import O2cbError, join_problems
 from .model import PENDING, Node
-from .plan import Plan, Step, Verb
+from .plan import SERVICE, Plan, Step, Verb
 from .state import Have, Live, LiveRegion
 
 _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MULTILINE)
@@ -50,7 +50,21 @@ class System:
             stack=files.read_line(observe.STACK_FILE),
             missing_modules=kernel.missing(),
             in_use=tuple(domains.in_use()),
+            unit=self._unit_state(),
         )
+
+    def _unit_state(self) -> str:
+        if not os.path.exists(units.DROP_IN):
+            return ""
+        return "active" if self.run(["systemctl", "is-active", "--quiet", SERVICE])[0] == 0 else "inactive"
+
+    def systemctl(self, *arguments: str) -> None:
+        code, output, error = self.run(["systemctl", *arguments])
+        if code:
+            raise O2cbError(
+                f"systemctl {' '.join(arguments)} failed: {(error or output).strip()}; "
+                f"`journalctl -u {arguments[-1]}` has the reason"
+            )
 
     def live(self) -> Live | None:
         """The cluster in the kernel, or None when none is registered."""
@@ -120,6 +134,8 @@ class System:
             Verb.REMOVE_NODE: lambda: self.configfs.remove_node(going, step.subject),
             Verb.CLAIM_NODE: lambda: self.configfs.claim_node(_name(plan), step.subject),
             Verb.STOP_REGION: lambda: self.configfs.stop_region(going, step.subject),
+            Verb.START_UNIT: lambda: self.systemctl("start", step.subject),
+            Verb.STOP_UNIT: lambda: self.systemctl("stop", step.subject),
         }
         actions[step.verb]()
 

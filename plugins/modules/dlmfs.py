@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dlmfs
+version_added: 0.1.0
+short_description: Mount dlmfs and prove that the lock manager works
+description:
+  - Starts or stops the mount unit that M(ocfs2.o2cb.boot) has installed.
+  - With O(verify=true), joins a test domain and leaves it again. That fails on a node whose regions, node table or
+    timeouts differ from those of the others, and says so.
+options:
+  path:
+    description: Mount point of dlmfs.
+    type: path
+    default: /dlm
+  verify:
+    description: Join a test domain of the name O(verify_domain) and leave it again.
+    type: bool
+    default: false
+  verify_domain:
+    description: Name of the test domain.
+    type: str
+    default: o2cbverify
+  state:
+    description: V(unmounted) is refused while locks are held under the mount point.
+    type: str
+    choices: [mounted, unmounted]
+    default: mounted
+  timeout:
+    description: Seconds to wait for the test domain. A node that is not connected is noticed after 60 s.
+    type: int
+    default: 130
+extends_documentation_fragment:
+  - ocfs2.o2cb._attributes
+  - ocfs2.o2cb._attributes.actiongroup_o2cb
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+seealso:
+  - module: ocfs2.o2cb.domain
+author:
+  - the ocfs2.o2cb authors (!UNKNOWN)
+"""
+
+EXAMPLES = r"""
+- name: Mount dlmfs and prove that this node can join a domain
+  ocfs2.o2cb.dlmfs:
+    verify: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be in check mode.
+  returned: always
+  type: list
+  elements: str
+  sample: [mount dlmfs on /dlm]
+verified:
+  description: Whether a test domain was joined and left.
+  returned: always
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.o2cb import domains, units
+from ..module_utils.o2cb.errors import O2cbError, join_problems
+from ..module_utils.o2cb.system import System
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping
+
+ARGUMENT_SPEC = {
+    "path": {"type": "path", "default": "/dlm"},
+    "verify": {"type": "bool", "default": False},
+    "verify_domain": {"type": "str", "default": "o2cbverify"},
+    "state": {"type": "str", "choices": ["mounted", "unmounted"], "default": "mounted"},
+    "timeout": {"type": "int", "default": 130},
+}
+
+
+def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
+    path = options["path"]
+    mounted = path in domains.mounts()
+    wanted = options["state"] == "mounted"
+    changed = mounted != wanted
+    if not wanted:
+        held = [domain for domain in domains.joined() if domain.mount == path and domain.locks]
+        if held:
+            reasons = [f"domain {domain.name} has {len(domain.locks)} lock(s)" for domain in held]
+            raise O2cbError(f"{path} is in use: {join_problems(reasons)}; release them first")
+    if changed and not check:
+        system.systemctl("start" if wanted else "stop", units.mount_unit_name(path))
+        if (path in domains.mounts()) != wanted:
+            raise O2cbError(
+                f"{path} is still not {options['state']}: see `systemctl status {units.mount_unit_name(path)}`"
+            )
+    verifies = wanted and options["verify"] and not check
+    if verifies:
+        domains.prove(options["verify_domain"], path, options["timeout"])
+    words = {"mounted": ("unmounted\n", "mounted\n"), "unmounted": ("mounted\n", "unmounted\n")}[options["state"]]
+    return {
+        "changed": changed,
+        "actions": [f"{'mount' if wanted else 'unmount'} dlmfs on {path}"] if changed else [],
+        "verified": verifies,
+        "diff": {"before_header": path, "after_header": path, "before": words[not changed], "after": words[1]},
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module.params, System(module.run_command), module.check_mode)
+    except O2cbError as error:
+        module.fail_json(msg=str(error), **error.facts)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
