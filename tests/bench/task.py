@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One call of cluster_info against one of ansible.builtin.ping: same run, same hosts, turn by turn.
+
+Both are tasks of one playbook on warm connections, so what differs is the module alone. The time of a call is the time
+until a host's result is there; of all calls the median counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PING = "ansible.builtin.ping"
+INFO = "ocfs2.o2cb.cluster_info"
+TARGET = 1.3
+CALLBACKS = Path(__file__).parent / "callback"
+
+
+def playbook(module: str, times: int) -> str:
+    """The pair of tasks, `times` times, after one of each that warms connections and caches."""
+    tasks = [{"name": "warm up", name: {}} for name in (PING, module)]
+    tasks += [{"name": name, name: {}} for _turn in range(times) for name in (PING, module)]
+    return json.dumps([{"hosts": "nodes", "gather_facts": False, "tasks": tasks}])
+
+
+def measure(module: str, times: int) -> dict[str, list[float]]:
+    """Seconds of each call, by module. Raises SystemExit when a call fails."""
+    with tempfile.TemporaryDirectory() as directory:
+        book = Path(directory, "task.yml")
+        book.write_text(playbook(module, times))
+        environment = {
+            **os.environ,
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_STDOUT_CALLBACK": "task_seconds",
+        }
+        done = subprocess.run(
+            ["ansible-playbook", str(book)], env=environment, capture_output=True, text=True, check=False
+        )
+    seconds: dict[str, list[float]] = {PING: [], module: []}
+    for line in done.stdout.splitlines():
+        call = json.loads(line)
+        if not call["ok"]:
+            raise SystemExit(f"{call['task']} failed on {call['host']}: {call['msg']}")
+        if call["task"] in seconds:
+            seconds[call["task"]].append(call["seconds"])
+    if done.returncode or not seconds[module]:
+        raise SystemExit(f"ansible-playbook ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    return seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--times", type=int, default=20, help="calls of each module (default: %(default)s)")
+    parser.add_argument("--module", default=INFO, help="what to measure (default: %(default)s)")
+    options = parser.parse_args()
+    seconds = measure(options.module, options.times)
+    ping, info = (statistics.median(seconds[name]) for name in (PING, options.module))
+    print(
+        f"{options.module} {info * 1000:.0f} ms, {PING} {ping * 1000:.0f} ms: {info / ping:.2f} x "
+        f"(target {TARGET} x; medians of {len(seconds[PING])} calls each)"
+    )
+    return 0 if info / ping <= TARGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
