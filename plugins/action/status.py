@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -22,8 +24,10 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _spec, options = self.validate_argument_spec({"hosts": {"type": "dict", "required": True}})
-        page = status.page(options["hosts"])
+        hosts = self._task.args.get("hosts")
+        if not isinstance(hosts, Mapping):
+            raise AnsibleActionFail("hosts is missing or no dictionary: give the results of cluster_info by host name")
+        page = status.page(hosts)
         Display().display("\n" + page)
         result.update(changed=False, page=page)
         return result

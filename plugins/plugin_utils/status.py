@@ -37,7 +37,9 @@ def _head(hosts: Mapping[str, Info], answers: Mapping[str, Info]) -> str:
 
 
 def _nodes(hosts: Mapping[str, Info], answers: Mapping[str, Info]) -> str:
-    rows = [("node", "number", "address", "state", "connected to", "regions", "last beat", "domains", "kernel")]
+    rows: list[tuple[str, ...]] = [
+        ("node", "number", "address", "state", "connected to", "regions", "last beat", "domains", "kernel")
+    ]
     for host in hosts:
         info = answers.get(host)
         rows.append(_node(host, info) if info else _silent(host, answers))
@@ -90,10 +92,10 @@ def _regions(answers: Mapping[str, Info]) -> str:
 def _timeouts(answers: Mapping[str, Info]) -> str:
     for info in answers.values():
         if info["online"] and info["timeouts"]:
-            seconds = info["timeouts"]["seconds"]
+            after = info["timeouts"]["seconds"]
             return (
-                f"A node that cannot write its heartbeat resets itself after {seconds['self_fence']:g} s, is dead to the "
-                f"others after {seconds['dead']:g} s;\na cut network is decided after {seconds['network_decision']:g} s."
+                f"A node that cannot write its heartbeat resets itself after {after['self_fence']:g} s and is dead to\n"
+                f"the others after {after['dead']:g} s; a cut network is decided after {after['network_decision']:g} s."
             )
     return ""
 

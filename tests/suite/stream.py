@@ -46,3 +46,7 @@ def run(command: list[str], directory: Path, environment: dict[str, str]) -> int
             heard = time.monotonic()
             print(f"   … {heard - started:.0f} s: {' '.join(command)[:80]}", flush=True)
     return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:], Path.cwd(), dict(os.environ)))
