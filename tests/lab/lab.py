@@ -176,6 +176,9 @@ class Lab:
             if node.frozen():
                 progress.say(f"{node.name} is frozen: thawing it")
                 node.thaw()
+            if node.lost_tap():
+                progress.say(f"{node.name} lost its tap: switching it off")
+                node.kill()
             if not network.ensure_tap(self.name, node.number) and not node.connected():
                 progress.say(f"{node.name} is cut off: healing it")
                 node.heal()

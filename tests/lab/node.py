@@ -110,7 +110,8 @@ class Node:
             if not processes.of_node(self.directory):
                 raise LabError(self._with_console(f"{self.name} went off while it was waited for"))
             if time.monotonic() > until:
-                raise LabError(self._with_console(f"{self.name} did not answer ssh within {deadline:.0f} s"))
+                remedy = f"`bin/lab kill {self.name} --name {self.lab}` and `bin/lab boot …` start it again"
+                raise LabError(self._with_console(f"{self.name} did not answer ssh within {deadline:.0f} s ({remedy})"))
             time.sleep(0.3)
 
     def wait_for_boot(self, boots: int, deadline: float = BOOT_DEADLINE) -> None:
@@ -182,6 +183,14 @@ class Node:
     def connected(self) -> bool:
         """Is the node on the network?"""
         return network.connected(self.lab, self.number)
+
+    def lost_tap(self) -> bool:
+        """Does the node's kernel run without the tap it opened? (While it boots it has not opened it yet.)"""
+        kernel = processes.main_of(processes.of_node(self.directory))
+        if kernel is None:
+            return False
+        link = network.links(self.lab).get(network.tap(self.number))
+        return link is None or ("NO-CARRIER" in link["flags"] and processes.age(kernel) > BOOT_DEADLINE)
 
     def _require_tap(self) -> None:
         if not network.exists(self.lab) or network.tap(self.number) not in network.links(self.lab):
