@@ -146,7 +146,8 @@ def plan(have: Have, want: Cluster, state: str = "online", purge: bool = False, 
         live_steps = online_steps(have, merged) + _unit_steps(have, Verb.START_UNIT)
     else:
         live_steps = _offline_steps(have.live, want.name, Scope.NODE_OFFLINE, f"{want.name} is to be {state}")
-        live_steps += _unit_steps(have, Verb.STOP_UNIT)
+        if have.live is None or have.live.cluster.name == want.name:
+            live_steps += _unit_steps(have, Verb.STOP_UNIT)
     if not force:
         _refuse_in_use(have, live_steps)
     return Plan(have, tuple(files + live_steps), _target(have, merged, state))
@@ -192,6 +193,8 @@ def _file_steps(have: Have, document: conf_file.Document, merged: Cluster, state
     else:
         text = document.with_cluster(merged).render()
         settings = sysconfig.merged(old_settings, sysconfig.wanted(merged, enabled=state == "online"))
+    if state == "offline" and sysconfig.boot_cluster(old_settings) not in (None, merged.name):
+        settings = old_settings
     steps = []
     if text != (have.conf or ""):
         steps.append(Step(Verb.WRITE_CONF, conf_file.PATH, text))
