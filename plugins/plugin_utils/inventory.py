@@ -80,3 +80,36 @@ def _contradictions(
             if value != first
         ]
     return problems
+
+
+def region_uuids(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The UUIDs of the regions that the role `heartbeat` found on these hosts, where all of them found the same.
+
+    Raises O2cbError naming two hosts that differ: the same path leads to different disks, or a disk is cloned.
+    """
+    found = {host: hostvars[host].get("__o2cb_regions", {}).get("regions") or [] for host in hosts}
+    if not any(found.values()):
+        return []
+    first = found[hosts[0]]
+    uuids = sorted(region["uuid"] for region in first)
+    for host, regions in found.items():
+        if sorted(region["uuid"] for region in regions) != uuids:
+            raise O2cbError(
+                f"{host} finds other heartbeat regions than {hosts[0]}: {_listed(regions)}, and {_listed(first)}: "
+                "make o2cb_regions name the same shared disks on both"
+            )
+    return uuids
+
+
+def _listed(regions: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{region['uuid']} on {region['device']}" for region in regions) or "none"
+
+
+def rich_rules(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """firewalld's rich rules that accept the cluster's port from each of its nodes, as it lists them itself."""
+    ports = sorted({int(node["port"]) for node in nodes})
+    return [
+        f'rule family="ipv4" source address="{node["address"]}" port port="{port}" protocol="tcp" accept'
+        for node in nodes
+        for port in ports
+    ]
