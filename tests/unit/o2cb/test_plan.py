@@ -365,16 +365,35 @@ def test_a_run_that_is_interrupted_after_any_step_is_finished_by_the_next(have, 
     assert node == straight
 
 
-@given(have=haves(), want=clusters(), purge=st.booleans())
-def test_an_online_change_never_beats_on_fewer_regions_than_before_and_after(have, want, purge):
-    made = planned(have, want, "online", purge)
-    assume(have.live is not None and made.scope is Scope.ONLINE)
+NEWCOMER = Node("new", 200, "10.7.7.7")
+
+
+@st.composite
+def online_changes(draw) -> tuple[Have, Cluster]:
+    """A node in full swing, and a wish that the kernel can mostly fulfil in the swing."""
+    start = draw(clusters())
+    peers = [node for node in start.nodes if node.name != "n1" and draw(st.booleans())]
+    want = replace(
+        start,
+        nodes=(*(node for node in start.nodes if node not in peers), NEWCOMER),
+        regions=draw(clusters()).regions,
+        timeouts=replace(start.timeouts, reconnect_delay_ms=2500),
+    )
+    return online(start, connected=(), domains=draw(st.sampled_from(((), ("vm",))))), want
+
+
+@given(have_and_want=online_changes(), purge=st.booleans())
+def test_an_online_change_never_beats_on_fewer_regions_than_before_and_after(have_and_want, purge):
+    have, want = have_and_want
+    made = plan.plan(have, want, "online", purge)
+    assume(made.scope is Scope.ONLINE)
     node = ConfigfsModel.of(have)
     least = min(node.beating, len(made.target.regions))
     for step in made.steps:
         node.apply(plan.Plan(have, (step,), made.target))
         assert node.beating >= least
-        assert node.local is not None or have.live.local is None, "it never ceases to be a member"
+        assert node.local == "n1", "it never ceases to be a member"
+    assert node.read().live.cluster == made.target
 
 
 @given(have=haves(), data=st.data())
