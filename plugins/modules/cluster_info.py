@@ -135,8 +135,8 @@ members:
       returned: always
     live_by:
       description:
-        - How that is known, V(kernel) for this node, V(debugfs), V(probe) for two readings, V(generation) for a node that
-          left or never came, V(connection), or V(time stamp), which is as good as the clocks.
+        - How that is known, V(kernel) for this node, V(debugfs), V(probe) for two readings, V(generation) for a node
+          that left or never came, V(connection), or V(time stamp), which is as good as the clocks.
       type: str
       returned: always
     connected:
