@@ -144,6 +144,7 @@ def environment(lab: Lab) -> dict[str, str]:
     """Environment in which the project's Ansible works on this lab."""
     return {
         **os.environ,
+        "O2CB_LAB": lab.name,
         "PATH": f"{REPOSITORY / '.venv' / 'bin'}:{os.environ.get('PATH', '')}",
         "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / ".ansible" / "tree"),
         "ANSIBLE_INVENTORY": str(lab.inventory),
