@@ -18,20 +18,27 @@ us then.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Sequence
 
 from . import blocks, model
 from . import plan as planning
 from .blocks import Beats
 from .errors import O2cbError, join_problems
-from .model import Cluster, Node
-from .plan import Plan
+from .model import PENDING, Cluster, Node
+from .plan import Plan, Verb
 from .state import LiveRegion
 from .system import System
 
 
 def carry_out(system: System, plan: Plan, force: bool = False) -> None:
-    """Carry out a plan; where it brings this node online, with the checks before and after."""
+    """Carry out a plan; where it brings this node online, with the checks before and after.
+
+    From the first beat on, a failure takes the node offline again. Before it, what was done stays: it harms nobody.
+    """
+    pending = [region for region in (plan.target.regions if plan.target else ()) if region.startswith(PENDING)]
+    if pending:
+        raise O2cbError(f"{', '.join(pending)} is a region of check mode only: format it and give its UUID")
     located = system.locate(plan)
     target = plan.target
     local = model.local_node(target.nodes, plan.have.hostname) if target else None
@@ -48,11 +55,16 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
         time.sleep(blocks.PROBE_SECONDS)
         now = system.beats(regions, numbers)
         refuse_conflicts(before, now, local, target)
-    system.apply(plan, located, force)
+    first = [step.verb for step in plan.steps].index(Verb.START_REGION)
+    system.apply(replace(plan, steps=plan.steps[:first]), located, force)
     try:
+        system.apply(replace(plan, steps=plan.steps[first:]), located, force)
         wait_for_connections(system, before, local, target)
-    except O2cbError:
-        system.apply(planning.leaves(system.read(), target.name))
+    except O2cbError as error:
+        try:
+            system.apply(planning.leaves(system.read(), target.name))
+        except O2cbError as second:
+            raise O2cbError(f"{error}; and it could not go offline again: {second}", **error.facts) from error
         raise
 
 
@@ -91,15 +103,18 @@ def wait_for_connections(system: System, before: Beats, own: Node, want: Cluster
     """Wait until each live peer is connected. Raises O2cbError naming those that are not.
 
     `before` was read ahead of the start of the regions, which takes longer than two beats, so that the first reading
-    here already tells who lives.
+    here already tells who lives. A connection counts when two readings saw it: a peer that refuses the handshake has
+    one too, for some milliseconds at each attempt.
     """
+    seen: frozenset[int] = frozenset()
     deadline = time.monotonic() + max(want.timeouts.idle_timeout_ms, 30000) / 1000
     while True:
         live = system.live()
         if live is None or not live.online:
             raise O2cbError(f"{own.name} does not heartbeat although all steps were done: see the kernel's log")
         missing = alive_peers(before, system.beats(_started(live.regions), [n.number for n in want.nodes]), own)
-        missing = [number for number in missing if number not in live.connected]
+        missing = [number for number in missing if number not in live.connected & seen]
+        seen = live.connected
         if not missing:
             return
         if time.monotonic() > deadline:
