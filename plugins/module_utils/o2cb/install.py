@@ -48,7 +48,7 @@ class Plan:
 def plan(options: Mapping[str, Any], system: System) -> Plan:
     """Compare and plan. Raises O2cbError for a mount point or a sysctl that cannot be."""
     mount = str(options["mount"])
-    if not re.fullmatch(r"(/[A-Za-z0-9._]+)+", mount):
+    if not re.fullmatch(r"(/[A-Za-z0-9_][A-Za-z0-9._]*)+", mount):
         raise O2cbError(f"mount is {mount!r}: give an absolute path of letters, digits, '.', '_' and '/', such as /dlm")
     unit = units.mount_unit_name(mount)
     unit_path = f"/etc/systemd/system/{unit}"

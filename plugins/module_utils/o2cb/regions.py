@@ -75,11 +75,13 @@ def _refuse_unless_blank(path: str, name: str) -> None:
 
     def written(_progress: Progress) -> bool:
         ends = (0, (size - BLANK_BYTES) // 4096 * 4096)
-        return any(any(devices.read_direct(path, offset, BLANK_BYTES)) for offset in ends)
+        return any(devices.read_direct(path, offset, BLANK_BYTES) != bytes(BLANK_BYTES) for offset in ends)
 
-    if call(written, devices.SCAN_SECONDS, f"reading {path}"):
+    data = call(written, devices.SCAN_SECONDS, f"reading {path}")
+    kind = signature(path)
+    if data or kind:
         raise O2cbError(
-            f"device {path} is not blank ({signature(path) or 'data of unknown kind'}): nothing that holds anything is "
+            f"device {path} is not blank ({kind or 'data of unknown kind'}): nothing that holds anything is "
             f"formatted. If it is worthless, wipe its first and last MiB yourself: `wipefs -a {path}; "
             f"dd if=/dev/zero of={path} bs=1M count=1 oflag=direct`"
         )
