@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is installed for the boot: compared first, done once, and taken away again."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import files, install, units
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+
+PROGRAM = b"PK\x03\x04\xff\x00"
+OPTIONS = {
+    "state": "present",
+    "mount": "/dlm",
+    "device_wait": 120,
+    "sysctl": {"kernel.panic": 30},
+    "program": base64.b64encode(PROGRAM).decode(),
+}
+MOUNT_UNIT = "/etc/systemd/system/dlm.mount"
+
+
+class Machine:
+    """A root directory of its own, and a systemctl that remembers."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.enabled: set[str] = set()
+        self.log: list[str] = []
+        sysctl = root / "proc/sys/kernel/panic"
+        sysctl.parent.mkdir(parents=True)
+        sysctl.write_text("0\n")
+
+    def under(self, path: str) -> str:
+        return f"{self.root}{path}"
+
+    def run(self, command: list[str]) -> tuple[int, str, str]:
+        assert command[:3] == ["systemctl", "is-enabled", "--quiet"]
+        return (0 if command[3] in self.enabled else 1), "", ""
+
+    def systemctl(self, *arguments: str) -> None:
+        self.log.append(" ".join(arguments))
+        if arguments[0] == "enable":
+            self.enabled.add(arguments[-1])
+        if arguments[0] == "disable":
+            self.enabled.discard(arguments[-1])
+
+    def files(self) -> list[str]:
+        return sorted("/" + str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
+
+    def text(self, path: str) -> str:
+        return Path(self.under(path)).read_text()
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch) -> Machine:
+    machine = Machine(tmp_path)
+    under = machine.under
+    monkeypatch.setattr(
+        install,
+        "files",
+        SimpleNamespace(
+            read=lambda path: files.read(under(path)),
+            read_line=lambda path: files.read_line(under(path)),
+            write=lambda path, text, **how: files.write(under(path), text, **how),
+            remove=lambda path: files.remove(under(path)),
+        ),
+    )
+    monkeypatch.setattr(
+        install,
+        "os",
+        SimpleNamespace(
+            path=SimpleNamespace(
+                exists=lambda path: os.path.exists(under(path)), lexists=lambda path: os.path.lexists(under(path))
+            ),
+            open=lambda path, flags: os.open(under(path), flags | os.O_TRUNC),
+            write=os.write,
+            close=os.close,
+            O_WRONLY=os.O_WRONLY,
+            O_CLOEXEC=os.O_CLOEXEC,
+        ),
+    )
+    monkeypatch.setattr(install, "open", lambda path, mode: Path(under(path)).open(mode), raising=False)
+    return machine
+
+
+def carry_out(machine: Machine, **options: object) -> list[str]:
+    plan = install.plan({**OPTIONS, **options}, machine)
+    plan.apply()
+    return plan.actions
+
+
+def test_everything_is_installed_once(machine):
+    assert carry_out(machine) == [
+        f"write {units.PROGRAM}",
+        f"write {units.DROP_IN}",
+        f"write {MOUNT_UNIT}",
+        "reload systemd",
+        f"write {units.MODULES_LOAD}",
+        f"write {units.SYSCTL}",
+        "set kernel.panic to 30",
+        "enable o2cb.service",
+        "enable dlm.mount",
+    ]
+    assert Path(machine.under(units.PROGRAM)).read_bytes() == PROGRAM
+    assert machine.text("/proc/sys/kernel/panic") == "30\n"
+    assert machine.log == ["daemon-reload", "enable o2cb.service", "enable dlm.mount"]
+    assert carry_out(machine) == []
+
+
+def test_planning_changes_nothing_and_tells_each_file(machine):
+    before = machine.files()
+    plan = install.plan(OPTIONS, machine)
+    assert (machine.files(), machine.log) == (before, [])
+    wanted = [units.PROGRAM, units.DROP_IN, MOUNT_UNIT, units.MODULES_LOAD, units.SYSCTL, "/proc/sys/kernel/panic"]
+    assert [part["after_header"] for part in plan.diff] == wanted
+
+
+def test_a_change_writes_and_reloads_only_what_it_must(machine):
+    carry_out(machine)
+    assert carry_out(machine, device_wait=300) == [f"write {units.DROP_IN}", "reload systemd"]
+    assert carry_out(machine, device_wait=300, sysctl={"kernel.panic": 10}) == [
+        f"write {units.SYSCTL}",
+        "set kernel.panic to 10",
+    ]
+    other = base64.b64encode(b"other").decode()
+    assert carry_out(machine, device_wait=300, sysctl={"kernel.panic": 10}, program=other) == [f"write {units.PROGRAM}"]
+
+
+def test_absent_takes_away_what_present_brought_and_nothing_else(machine):
+    before = machine.files()
+    carry_out(machine)
+    machine.log.clear()
+    carry_out(machine, state="absent")
+    assert machine.files() == before
+    assert machine.enabled == set()
+    assert machine.log[-1] == "daemon-reload"
+    assert carry_out(machine, state="absent") == []
+
+
+@pytest.mark.parametrize("mount", ["dlm", "/", "", "/dlm/", "//dlm", "/a/../b", "/.dlm", "/a b", "/a-b", "/dlm\n"])
+def test_a_mount_point_that_systemd_would_name_otherwise_is_refused(machine, mount):
+    with pytest.raises(O2cbError, match="give an absolute path"):
+        install.plan({**OPTIONS, "mount": mount}, machine)
+
+
+@pytest.mark.parametrize("key", ["kernel.no_such", "kernel/panic", "../etc/passwd", ""])
+def test_a_sysctl_that_the_kernel_does_not_have_is_refused(machine, key):
+    with pytest.raises(O2cbError, match="there is no sysctl"):
+        install.plan({**OPTIONS, "sysctl": {key: 1}}, machine)
+
+
+def test_a_program_that_is_damaged_is_refused(machine):
+    with pytest.raises(O2cbError, match="not base64"):
+        install.plan({**OPTIONS, "program": "no base64!"}, machine)
