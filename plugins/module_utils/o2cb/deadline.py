@@ -12,6 +12,7 @@ lets go of it, and holds nothing that the parent needs: not its output either, f
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import select
 import signal
@@ -21,7 +22,9 @@ from typing import Any, Callable, Sequence
 from .errors import O2cbError
 
 Progress = Callable[[str], None]
-"""What a call uses to say what it is about to do."""
+"""What a call uses to say what it is about to do. It costs nothing: the words stay in shared memory until asked for."""
+
+_PROGRESS_BYTES = 512
 
 Call = Callable[[Progress], Any]
 
@@ -38,41 +41,42 @@ class Child:
     """One call in a child process. Its result has to be JSON; an OSError keeps its errno."""
 
     def __init__(self, function: Call, what: str) -> None:
-        self._progress = what
-        self._buffer = b""
+        self._what = what
         self._reaped = False
+        progress = mmap.mmap(-1, _PROGRESS_BYTES)
+        self._progress = progress
         reader, writer = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
-            _run(function, writer)
+            _run(function, progress, writer)
         os.close(writer)
         self._reader = reader
 
     def result(self, deadline: float) -> Any:
         """Wait until `deadline` (monotonic seconds). Raises DeadlineExceeded, OSError or O2cbError."""
         started = time.monotonic()
+        answer = b""
         try:
             while True:
                 wait = deadline - time.monotonic()
                 if wait <= 0 or not select.select([self._reader], [], [], wait)[0]:
-                    raise DeadlineExceeded(max(0.0, round(deadline - started, 1)), self._progress)
+                    raise DeadlineExceeded(max(0.0, round(deadline - started, 1)), self._last_words())
                 data = os.read(self._reader, 65536)
-                self._buffer += data
+                answer += data
                 if not data:
                     self._reap()
-                    return self._outcome()
-                lines = self._buffer.split(b"\n")
-                if len(lines) > 1 and lines[-2].startswith(b"~"):
-                    self._progress = lines[-2][1:].decode()
+                    return self._outcome(answer)
         finally:
             self._end()
 
-    def _outcome(self) -> Any:
-        answers = [line for line in self._buffer.split(b"\n") if line.startswith(b"{")]
-        if not answers:
-            raise O2cbError(f"{self._progress} ended without an answer: its process was killed")
-        answer: dict[str, Any] = json.loads(answers[-1])
+    def _last_words(self) -> str:
+        return self._progress[:].split(b"\0")[0].decode(errors="replace") or self._what
+
+    def _outcome(self, text: bytes) -> Any:
+        if not text.endswith(b"\n"):
+            raise O2cbError(f"{self._last_words()} ended without an answer: its process was killed")
+        answer: dict[str, Any] = json.loads(text)
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]), answer.get("path"))
         if "error" in answer:
@@ -97,13 +101,17 @@ class Child:
             time.sleep(0.005)
 
 
-def _run(function: Call, writer: int) -> None:
+def _run(function: Call, progress: mmap.mmap, writer: int) -> None:
     """The child's whole life. It never returns and never runs the parent's clean-up."""
+
+    def tell(text: str) -> None:
+        progress[:] = text.encode()[: _PROGRESS_BYTES - 1].ljust(_PROGRESS_BYTES, b"\0")
+
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _let_go_of_output()
         try:
-            answer: dict[str, Any] = {"result": function(lambda text: _write(writer, f"~{text}\n"))}
+            answer: dict[str, Any] = {"result": function(tell)}
         except OSError as error:
             answer = {"errno": error.errno, "path": error.filename}
         except O2cbError as error:

@@ -26,6 +26,8 @@ FILE_SYSTEM = "ocfs2_dlmfs"
 MAX_NAME_BYTES = 63
 
 _RECOVERY_THREAD = "dlm_reco-"
+_CUT = (15 - len(_RECOVERY_THREAD), 63 - len(_RECOVERY_THREAD))
+"""A thread's name in /proc has 15 characters at most, 63 since Linux 5.17; a domain's of this length may be cut."""
 
 _JOIN_WORDS = {
     errno.EINVAL: (
@@ -87,13 +89,16 @@ def joined() -> list[Domain]:
         for name in _listdir(mount):
             found[name] = Domain(name, mount, tuple(_listdir(f"{mount}/{name}")))
     for name in _in_kernel():
-        if not any(known.startswith(name) for known in found):
+        cut = len(name) in _CUT
+        if name not in found and not (cut and any(known.startswith(name) for known in found)):
             found[name] = Domain(name, "")
     return [found[name] for name in sorted(found)]
 
 
 def _in_kernel() -> list[str]:
-    """The names in the recovery threads' names; kernels before 5.17 cut them to 15 characters."""
+    """The names in the recovery threads' names, cut where those are too long."""
+    if not os.path.isdir("/sys/module/ocfs2_dlm"):
+        return []
     names = []
     for pid in os.listdir("/proc"):
         if pid.isdigit():

@@ -10,6 +10,9 @@ import os
 import stat
 import tempfile
 
+_ATTRIBUTE_BYTES = 4096
+"""A kernel attribute is a page at most."""
+
 
 def read(path: str) -> str | None:
     """The text of a file, or None when there is none. Bytes that are not UTF-8 survive a later `write`."""
@@ -21,11 +24,20 @@ def read(path: str) -> str | None:
 
 
 def read_line(path: str) -> str:
-    """The stripped text of a kernel attribute, or an empty string when it is not there or not readable now."""
+    """The stripped text of a kernel attribute, or an empty string when it is not there or not readable now.
+
+    In three system calls, since a look at a node reads many of these.
+    """
     try:
-        return (read(path) or "").strip()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        return os.read(descriptor, _ATTRIBUTE_BYTES).decode("utf-8", "surrogateescape").strip()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def write(path: str, text: str, mode: int = 0o644, encoding: str = "utf-8") -> None:

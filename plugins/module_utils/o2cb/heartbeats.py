@@ -4,15 +4,17 @@
 
 """Reading the heartbeat blocks of this node's regions, with a deadline, past the page cache.
 
-One child process reads all regions. A disk that does not answer is named and left out, and the others are still read.
+One child process reads all regions into memory that it shares with this process, and does nothing else: each page that
+a forked child writes to is copied. A disk that does not answer is named and left out, and the others are still read.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
-from typing import Any, Sequence
+from typing import Sequence
 
-from . import blocks, devices
+from . import blocks, devices, superblock
 from .blocks import Reading
 from .deadline import Call, DeadlineExceeded, Progress, call
 from .state import LiveRegion
@@ -20,55 +22,75 @@ from .state import LiveRegion
 SECONDS = 10.0
 """Deadline of a disk; a healthy one takes milliseconds."""
 
+_PAGE = 4096
+"""O_DIRECT wants whole, aligned pages, which the start of a region need not be."""
+
+_SUPERBLOCK = superblock.READ_BYTES
+
+
+class _Window:
+    """What is read of one region: the superblock, then the heartbeat blocks of node 0 up to the highest."""
+
+    def __init__(self, region: LiveRegion, highest: int) -> None:
+        start = region.start_block * region.block_bytes
+        self.region = region
+        self.path = devices.preferred_path(region.device)
+        self.skipped = start % _PAGE
+        self.offset = start - self.skipped
+        size = self.skipped + (highest + 1) * region.block_bytes
+        self.memory = mmap.mmap(-1, _SUPERBLOCK + (size + _PAGE - 1) // _PAGE * _PAGE)
+
+    def fill(self) -> int:
+        """Read. An errno where that fails, else 0."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+            view = memoryview(self.memory)
+            os.preadv(descriptor, [view[:_SUPERBLOCK]], 0)
+            os.preadv(descriptor, [view[_SUPERBLOCK:]], self.offset)
+        except OSError as error:
+            return error.errno or -1
+        return 0
+
+    def blocks(self) -> bytes:
+        return self.memory[_SUPERBLOCK + self.skipped :]
+
+    def volume(self) -> tuple[str, str]:
+        head = superblock.parse(self.memory[:_SUPERBLOCK])
+        return (head.uuid, head.label) if head else ("", "")
+
 
 def read(regions: Sequence[LiveRegion], numbers: Sequence[int], seconds: float = SECONDS) -> Reading:
     """The heartbeat blocks of these node numbers on every started region that answers within `seconds`."""
-    left = {region.uuid: region for region in regions if region.started}
+    windows = {region.uuid: _Window(region, max(numbers, default=0)) for region in regions if region.started}
     problems = {}
-    while left:
+    while windows:
         try:
-            answer = call(_look(list(left.values()), numbers), seconds, "reading the heartbeat regions")
+            errors = call(_fill(list(windows.values())), seconds, "")
         except DeadlineExceeded as error:
-            last = error.progress.split()[-1]
-            for hung in [last] if last in left else list(left):
-                problems[hung] = f"its disk did not answer within {seconds:g} s"
-                del left[hung]
+            for uuid in [error.progress] if error.progress else list(windows):
+                problems[uuid] = f"{windows.pop(uuid).path} did not answer within {seconds:g} s"
             continue
-        problems.update(answer["problems"])
-        return Reading(
-            beats={
-                uuid: {number: blocks.Beat(*values) for number, values in beats}
-                for uuid, beats in answer["beats"].items()
-            },
-            volumes={uuid: (found, label) for uuid, (found, label) in answer["volumes"].items()},
-            problems=problems,
-        )
-    return Reading(problems=problems)
+        for uuid, number in errors.items():
+            problems[uuid] = f"{windows.pop(uuid).path}: {os.strerror(number)}"
+        break
+    return Reading(
+        beats={
+            uuid: blocks.decode_region(window.blocks(), window.region.block_bytes, list(numbers))
+            for uuid, window in windows.items()
+        },
+        volumes={uuid: window.volume() for uuid, window in windows.items()},
+        problems=problems,
+    )
 
 
-def _look(regions: Sequence[LiveRegion], numbers: Sequence[int]) -> Call:
-    def look(progress: Progress) -> dict[str, dict[str, Any]]:
-        answer: dict[str, dict[str, Any]] = {"beats": {}, "volumes": {}, "problems": {}}
-        for region in regions:
-            path = devices.preferred_path(region.device)
-            progress(f"reading {path}, heartbeat region {region.uuid}")
-            try:
-                beats = _read_region(path, region, numbers)
-                head = devices.read_superblock(path)
-            except OSError as error:
-                answer["problems"][region.uuid] = f"{path}: {os.strerror(error.errno or 0)}"
-                continue
-            answer["beats"][region.uuid] = [(number, list(vars(beat).values())) for number, beat in beats.items()]
-            answer["volumes"][region.uuid] = (head.uuid, head.label) if head else ("", "")
-        return answer
+def _fill(windows: Sequence[_Window]) -> Call:
+    def fill(progress: Progress) -> dict[str, int]:
+        failed = {}
+        for window in windows:
+            progress(window.region.uuid)
+            number = window.fill()
+            if number:
+                failed[window.region.uuid] = number
+        return failed
 
-    return look
-
-
-def _read_region(path: str, region: LiveRegion, numbers: Sequence[int]) -> dict[int, blocks.Beat]:
-    """O_DIRECT wants whole, aligned pages, which the region's start need not be."""
-    start = region.start_block * region.block_bytes
-    offset = start % 4096
-    size = offset + (max(numbers, default=0) + 1) * region.block_bytes
-    data = devices.read_direct(path, start - offset, (size + 4095) // 4096 * 4096)
-    return blocks.decode_region(data[offset:], region.block_bytes, list(numbers))
+    return fill

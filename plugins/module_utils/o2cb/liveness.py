@@ -2,22 +2,18 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who is live: from one look, and from watching.
+"""Who is live, as far as one look can tell.
 
-Theory of operation. Without debugfs the kernel does not say whom it holds for live, so it has to be concluded:
-
-* **One look.** A heartbeat generation of 0, or no block at all, is an orderly leave: not live, for certain. An
-  established o2net connection is live: the kernel connects only to nodes it sees beating, and drops them when they die;
-  it lags by the idle timeout at most. What is left is the time stamp, as good as the two clocks.
-* **Watching.** A sequence number that changes between two readings proves life. One that has not changed for
-  `blocks.PROBE_SECONDS` is *silent*: no longer counted as live. It is *gone* when the cluster holds it for dead too: it
-  was silent for its own dead time, or it is not connected and its last time stamp is older than that, or it left.
+Theory of operation. Without debugfs the kernel does not say whom it holds for live, so it has to be concluded. A
+heartbeat generation of 0, or no block at all, is an orderly leave: not live, for certain. An established o2net
+connection is live: the kernel connects only to nodes it sees beating, and drops them when they die; it lags by the idle
+timeout at most. What is left is the time stamp, as good as the two clocks. `watch` takes more time and proves more.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Collection, Iterable, Mapping
+from typing import Collection
 
 from . import blocks
 from .blocks import Beat, Beats
@@ -59,108 +55,3 @@ def judge(
     if number in connected:
         return Verdict(True, "connection")
     return Verdict(blocks.looks_alive(beat, now), "time stamp")
-
-
-class Watch:
-    """Readings in their order, and what they prove. Times are monotonic seconds, except `clock`."""
-
-    def __init__(self) -> None:
-        self._last: dict[tuple[str, int], tuple[int, int]] = {}
-        self._since: dict[int, float] = {}
-        self._proved: set[int] = set()
-        self._beats: Beats = {}
-        self._first: float | None = None
-
-    def add(self, beats: Beats, at: float) -> None:
-        """Take in the reading made at `at`. A region that could not be read may be missing from it."""
-        self._beats = beats
-        self._first = at if self._first is None else self._first
-        for uuid, region in beats.items():
-            for number, beat in region.items():
-                mark = (beat.sequence, beat.generation)
-                last = self._last.setdefault((uuid, number), mark)
-                self._since.setdefault(number, at)
-                if beat.valid and last != mark:
-                    self._last[uuid, number] = mark
-                    self._since[number] = at
-                    self._proved.add(number)
-
-    def silence(self, number: int, at: float) -> float:
-        """Seconds that this node's blocks have not changed, as far as it was watched."""
-        return at - self._since.get(number, at)
-
-    def live(self, number: int, at: float) -> bool | None:
-        """True when proved, False when it left or is silent, None while it is too early to tell."""
-        if self._first is None:
-            return None
-        beat = newest(self._beats, number)
-        if beat is None or beat.left:
-            return False
-        if self.silence(number, at) >= blocks.PROBE_SECONDS:
-            return False
-        return True if number in self._proved else None
-
-    def gone(self, number: int, at: float, clock: float, connected: Collection[int]) -> bool | None:
-        """True when the cluster holds it for dead as well, None while it is too early to tell."""
-        if self._first is None:
-            return None
-        beat = newest(self._beats, number)
-        if beat is None or beat.left:
-            return True
-        silence, dead = self.silence(number, at), beat.dead_ms / 1000
-        if silence < blocks.PROBE_SECONDS:
-            return False if number in self._proved else None
-        return silence >= dead or (number not in connected and abs(clock - beat.sequence) > dead)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What is to be so: these numbers live, these gone, at least `count` live, this node quorate."""
-
-    live: tuple[int, ...] = ()
-    gone: tuple[int, ...] = ()
-    count: int = 0
-    quorate: bool = False
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What is known at one moment; None for what it is too early to tell."""
-
-    live: Mapping[int, bool | None]
-    gone: Mapping[int, bool | None]
-    quorate: bool | None
-    reason: str = ""
-
-    def alive(self) -> list[int]:
-        return sorted(number for number, live in self.live.items() if live)
-
-    @property
-    def settled(self) -> bool:
-        """Whether looking for longer would tell nothing new about this very moment."""
-        return None not in self.live.values() and None not in self.gone.values()
-
-
-def unmet(wish: Wish, sight: Sight, name: Mapping[int, str]) -> list[str]:
-    """What is not so (yet), in words; empty when the wish is met."""
-    found = [f"{name.get(number, number)} is not live" for number in wish.live if not sight.live.get(number)]
-    found += [f"{name.get(number, number)} is not gone" for number in wish.gone if not sight.gone.get(number)]
-    if len(sight.alive()) < wish.count:
-        found.append(f"{len(sight.alive())} node(s) are live and {wish.count} should be")
-    if wish.quorate and not sight.quorate:
-        found.append(f"this node has no quorum ({sight.reason})")
-    return found
-
-
-def numbers(wanted: Iterable[str], table: Mapping[int, str]) -> tuple[list[int], list[str]]:
-    """The numbers of nodes given by name or number, and those that are not in the table."""
-    by_name = {name: number for number, name in table.items()}
-    found, unknown = [], []
-    for text in wanted:
-        if text in by_name:
-            found.append(by_name[text])
-        elif text.isdecimal() and int(text) in table:
-            found.append(int(text))
-        else:
-            unknown.append(text)
-    return found, unknown
