@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -87,7 +88,7 @@ def machine(tmp_path, monkeypatch) -> Machine:
             O_CLOEXEC=os.O_CLOEXEC,
         ),
     )
-    monkeypatch.setattr(install, "open", lambda path, mode: Path(under(path)).open(mode), raising=False)
+    monkeypatch.setattr(install, "open", lambda path, mode: io.BytesIO(Path(under(path)).read_bytes()), raising=False)
     return machine
 
 
