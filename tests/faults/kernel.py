@@ -51,11 +51,11 @@ def claims(node: Node) -> str:
     return found.stdout.strip().partition("/")[0]
 
 
-def files(node: Node) -> str:
-    """Everything that a run may write on a node, as one digest."""
+def state(node: Node) -> str:
+    """Everything that a run may change on a node: files, the cluster in the kernel, units. Empty when it is off."""
     places = "/etc/ocfs2 /etc/default /etc/systemd /etc/modules-load.d /etc/sysctl.d /usr/local/lib"
     script = f"find {places} -type f 2>/dev/null | sort | xargs -r sha256sum; find {TREE} -type d | sort"
-    return node.run(f"{script}; grep -sr . {TREE} | sort", check=False).stdout
+    return node.run(f"{script}; grep -sr . {TREE} | sort; systemctl is-active o2cb dlm.mount; uname -n").stdout
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,11 @@ def test_the_address_of_a_connected_node_is_not_changed_under_its_feet(
 ) -> None:
     moved = [dict(node) for node in wanted["nodes"]]
     moved[2]["address"] = "10.22.0.99"
-    before = kernel.files(nodes[0])
+    before = kernel.state(nodes[0])
     run = cluster.module("cluster", {**wanted, "nodes": moved}, hosts="node1")
     assert "needs the whole cluster offline" in run.failures["node1"]
     assert "10.22.0.99" in run.failures["node1"]
-    assert kernel.files(nodes[0]) == before
+    assert kernel.state(nodes[0]) == before
 
 
 def test_a_region_is_added_and_removed_while_a_domain_is_joined(
@@ -99,24 +99,24 @@ def test_a_region_is_added_and_removed_while_a_domain_is_joined(
 def test_the_last_three_regions_stay_while_a_domain_is_joined(
     cluster: Controller, nodes: list[Node], regions: list[str]
 ) -> None:
-    before = [kernel.files(node) for node in nodes]
+    before = [kernel.state(node) for node in nodes]
     with kernel.joined(nodes, "pins"):
         run = cluster.module("heartbeat", {"cluster": "lab", "regions": [{"uuid": regions[0]}], "state": "absent"})
     assert set(run.failures) == {node.name for node in nodes}
     for message in run.failures.values():
         assert regions[0] in message
         assert "pins" in message
-    assert [kernel.files(node) for node in nodes] == before
+    assert [kernel.state(node) for node in nodes] == before
 
 
 def test_new_timeouts_take_all_nodes_offline_and_back(
     cluster: Controller, nodes: list[Node], regions: list[str]
 ) -> None:
-    before = [kernel.files(node) for node in nodes]
+    before = [kernel.state(node) for node in nodes]
     run = cluster.play(SITE, o2cb_idle_timeout_ms=12000, o2cb_change_policy="online_only")
     assert all("idle_timeout_ms 10000 -> 12000" in run.failures[node.name] for node in nodes), run.output
     assert run.changes == []
-    assert [kernel.files(node) for node in nodes] == before
+    assert [kernel.state(node) for node in nodes] == before
 
     run = cluster.site(o2cb_idle_timeout_ms=12000)
     for node in nodes:
@@ -129,15 +129,15 @@ def test_new_timeouts_take_all_nodes_offline_and_back(
 def test_one_node_alone_does_not_change_the_timeouts(
     cluster: Controller, nodes: list[Node], wanted: dict[str, Any]
 ) -> None:
-    before = kernel.files(nodes[0])
+    before = kernel.state(nodes[0])
     timeouts = {**wanted["timeouts"], "heartbeat_dead_threshold": 9}
     run = cluster.module("cluster", {**wanted, "timeouts": timeouts}, hosts="node1")
     assert "needs the whole cluster offline, and node2, node3 is live" in run.failures["node1"]
-    assert kernel.files(nodes[0]) == before
+    assert kernel.state(nodes[0]) == before
 
 
 def test_a_plan_changes_nothing(cluster: Controller, nodes: list[Node]) -> None:
-    before = [kernel.files(node) for node in nodes]
+    before = [kernel.state(node) for node in nodes]
     run = cluster.site(o2cb_idle_timeout_ms=12000, o2cb_change_policy="plan")
     assert run.changes == []
     plans = [outcome for outcome in run.outcomes if outcome.task.endswith("Check this host before any host is changed")]
@@ -145,7 +145,7 @@ def test_a_plan_changes_nothing(cluster: Controller, nodes: list[Node]) -> None:
     for plan in plans:
         assert plan.values["scope"] == "cluster offline"
         assert any("set idle_timeout_ms to 12000" in action for action in plan.values["actions"])
-    assert [kernel.files(node) for node in nodes] == before
+    assert [kernel.state(node) for node in nodes] == before
 
 
 def test_the_heartbeat_mode_and_the_name_are_changed_by_site(
@@ -171,10 +171,10 @@ def test_the_heartbeat_mode_and_the_name_are_changed_by_site(
 
 
 def test_a_new_name_is_refused_while_the_regions_belong_to_the_old_one(cluster: Controller, nodes: list[Node]) -> None:
-    before = [kernel.files(node) for node in nodes]
+    before = [kernel.state(node) for node in nodes]
     run = cluster.play(SITE, o2cb_cluster_name="renamed")
     assert all("'lab'" in run.failures[node.name] for node in nodes), run.output
-    assert [kernel.files(node) for node in nodes] == before
+    assert [kernel.state(node) for node in nodes] == before
 
 
 def test_the_fence_method_is_set_online_and_at_each_boot(

@@ -56,7 +56,7 @@ class CallbackModule(CallbackBase):
         self._end_of_task()
 
     def _tell(self, result: Any, status: str) -> None:
-        self._write(task=result.task.get_name(), host=result.host.get_name(), status=status, result=result.result)
+        self._write(task=self._task, host=result.host.get_name(), status=status, result=result.result)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         self._tell(result, "ok")
