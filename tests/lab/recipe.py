@@ -43,6 +43,7 @@ FILES = {
     "lab-disks": ("/usr/local/sbin/lab-disks", 0o755),
     "lab-disks.service": ("/etc/systemd/system/lab-disks.service", 0o644),
     "udev-trigger.conf": ("/etc/systemd/system/systemd-udev-trigger.service.d/lab.conf", 0o644),
+    "watchdog.conf": ("/etc/systemd/system.conf.d/lab.conf", 0o644),
     "sshd.conf": ("/etc/ssh/sshd_config.d/lab.conf", 0o644),
 }
 """File in `files/`: where it goes and with which mode."""
