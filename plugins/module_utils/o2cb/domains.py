@@ -16,6 +16,7 @@ import os
 import re
 import time
 from dataclasses import dataclass
+from typing import Sequence
 
 from . import files
 from .deadline import DeadlineExceeded, Progress, call
@@ -83,16 +84,17 @@ def mounts(file_system: str = FILE_SYSTEM) -> list[str]:
 
 
 def joined() -> list[Domain]:
-    """Every domain this node has joined, those of mounted OCFS2 volumes and of unseen mounts included."""
-    found: dict[str, Domain] = {}
-    for mount in mounts():
-        for name in _listdir(mount):
-            found[name] = Domain(name, mount, tuple(_listdir(f"{mount}/{name}")))
+    """Every domain this node has joined, once for each mount that shows it.
+
+    Those of mounted OCFS2 volumes and of unseen mounts are included.
+    """
+    found = [Domain(name, mount, tuple(_listdir(f"{mount}/{name}"))) for mount in mounts() for name in _listdir(mount)]
+    seen = {domain.name for domain in found}
     for name in _in_kernel():
         cut = len(name) in _CUT
-        if name not in found and not (cut and any(known.startswith(name) for known in found)):
-            found[name] = Domain(name, "")
-    return [found[name] for name in sorted(found)]
+        if name not in seen and not (cut and any(known.startswith(name) for known in seen)):
+            found.append(Domain(name, ""))
+    return sorted(found, key=lambda domain: (domain.name, domain.mount))
 
 
 def _in_kernel() -> list[str]:
@@ -151,23 +153,38 @@ def join(name: str, mount: str = DEFAULT_MOUNT, seconds: float = 130.0) -> None:
         raise O2cbError(f'{name_of_errno} joining domain "{name}": {words}', errno=error.errno) from None
 
 
-def prove(name: str, mount: str, seconds: float) -> None:
-    """Join a domain and leave it, as a proof that this node and the live ones agree. Raises O2cbError with the reason.
+def join_within(name: str, mount: str, seconds: float) -> None:
+    """Join a domain, and try again as long as the kernel says that this helps and the deadline allows.
 
-    Several nodes do so at the same time, and one that leaves while another joins makes that one's join fail; so it is
-    tried again as long as the kernel says that this helps.
+    Raises O2cbError as `join` does.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
-            if not os.path.isdir(f"{mount}/{name}"):
-                join(name, mount, max(1.0, deadline - time.monotonic()))
-            break
+            join(name, mount, max(1.0, deadline - time.monotonic()))
         except O2cbError as error:
             if error.facts.get("errno") not in RETRIED or time.monotonic() > deadline:
                 raise
+        else:
+            return
         time.sleep(0.5)
+
+
+def prove(name: str, mount: str, seconds: float) -> None:
+    """Join a domain and leave it, as a proof that this node and the live ones agree. Raises O2cbError with the reason.
+
+    Several nodes do so at the same time, and one that leaves while another joins makes that one's join fail; so it is
+    tried again.
+    """
+    deadline = time.monotonic() + seconds
+    if not os.path.isdir(f"{mount}/{name}"):
+        join_within(name, mount, seconds)
     leave(name, mount, seconds=max(1.0, deadline - time.monotonic()))
+
+
+def locks_problem(name: str, locks: Sequence[str]) -> str:
+    shown = ", ".join(locks[:5]) + (", …" if len(locks) > 5 else "")
+    return f'domain "{name}" still has {len(locks)} lock(s), {shown}: release them first, or use force'
 
 
 def leave(name: str, mount: str = DEFAULT_MOUNT, force: bool = False, seconds: float = 60.0) -> None:
@@ -190,8 +207,7 @@ def leave(name: str, mount: str = DEFAULT_MOUNT, force: bool = False, seconds: f
         return
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
-            locks = ", ".join(_listdir(f"{mount}/{name}")[:5])
-            raise O2cbError(f'domain "{name}" still has locks ({locks}): release them first, or use force') from None
+            raise O2cbError(locks_problem(name, _listdir(f"{mount}/{name}"))) from None
         if error.errno == errno.EBUSY:
             raise O2cbError(
                 f'domain "{name}": a process holds the lock {error.filename}: end that process first'

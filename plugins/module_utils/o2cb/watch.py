@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Collection, Iterable, Mapping
 
-from . import blocks
+from . import blocks, quorum
 from .blocks import Beats
 from .liveness import newest
 
@@ -88,7 +88,7 @@ class Sight:
 
     live: Mapping[int, bool | None]
     gone: Mapping[int, bool | None]
-    quorate: bool | None
+    quorate: bool | None = None
     reason: str = ""
 
     def alive(self) -> list[int]:
@@ -99,15 +99,32 @@ class Sight:
         """Whether looking for longer would tell nothing new about this very moment."""
         return None not in self.live.values() and None not in self.gone.values()
 
+    @classmethod
+    def of(
+        cls, own: int, live: Mapping[int, bool | None], gone: Mapping[int, bool | None], connected: Collection[int]
+    ) -> Sight:
+        """With the decision on quorum, which nobody can tell before it is known of each node whether it lives."""
+        if None in live.values():
+            return cls(live, gone, None)
+        return cls(live, gone, *quorum.decide(own, [number for number, alive in live.items() if alive], connected))
 
-def unmet(wish: Wish, sight: Sight, name: Mapping[int, str]) -> list[str]:
-    """What is not so (yet), in words; empty when the wish is met."""
-    found = [f"{name.get(number, number)} is not live" for number in wish.live if not sight.live.get(number)]
-    found += [f"{name.get(number, number)} is not gone" for number in wish.gone if not sight.gone.get(number)]
+
+def unmet(wish: Wish, sight: Sight, names: Mapping[int, str]) -> list[str]:
+    """What is not so (yet), in words, with the remedy; empty when the wish is met."""
+    found = [
+        f"{names.get(number, number)} is not live: bring it online, or ask cluster_info there what keeps it"
+        for number in wish.live
+        if not sight.live.get(number)
+    ]
+    found += [
+        f"{names.get(number, number)} is not gone: take it offline, or wait for its dead time"
+        for number in wish.gone
+        if not sight.gone.get(number)
+    ]
     if len(sight.alive()) < wish.count:
-        found.append(f"{len(sight.alive())} node(s) are live and {wish.count} should be")
+        found.append(f"{len(sight.alive())} node(s) are live and {wish.count} should be: bring more of them online")
     if wish.quorate and not sight.quorate:
-        found.append(f"this node has no quorum ({sight.reason})")
+        found.append(f"this node has no quorum, {sight.reason or 'as far as was seen'}: mend the network between them")
     return found
 
 
