@@ -11,21 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
 from . import prerequisites, progress, sources, ssh, state
-from .errors import LabError
+from .errors import LabError, NoSpace
 from .recipe import FILES, REPOSITORY, WANTED_BY, Recipe, recipe
 
 IMAGES = state.CACHE / "images"
 SPACE = 1800 << 20
 """Bytes that a build needs at most: the unpacked tree and the image made of it."""
-
-FULL = 32 << 20
-"""Bytes free below which a failed build is put down to the full disk."""
 
 UNUSED = 3 * 86400
 """Seconds after which an image that no lab uses is removed."""
@@ -76,19 +72,17 @@ def _build(ingredients: Recipe) -> None:
     try:
         root = new / "root"
         _bootstrap(ingredients, root, log)
-        _furnish(ingredients, root)
+        _furnish(ingredients, root, log)
         _offer_packages(root, log)
         progress.run_quietly("making the disk image", _mke2fs(ingredients, root, new / "root.img"), log)
         _remove_tree(root)
         _sync(new / "root.img")
         new.rename(IMAGES / ingredients.name)
         _sync(IMAGES)
-    except BaseException as error:
-        full = state.free(IMAGES) < FULL
+    except NoSpace as error:
+        raise state.no_space(IMAGES) from error
+    finally:
         _remove_tree(new)
-        if full and isinstance(error, LabError | OSError):
-            raise state.no_space(IMAGES) from error
-        raise
     progress.say(f"image {ingredients.name} is ready after {time.monotonic() - started:.0f} s")
 
 
@@ -133,7 +127,7 @@ def _bootstrap(ingredients: Recipe, root: Path, log: Path) -> None:
     progress.run_quietly("installing Debian into the image", bootstrap_command(ingredients, root, archives), log)
 
 
-def _furnish(ingredients: Recipe, root: Path) -> None:
+def _furnish(ingredients: Recipe, root: Path, log: Path) -> None:
     """Kernel modules, units, ssh, names: everything that is not a package."""
 
     def put(target: str, text: str, mode: int = 0o644) -> None:
@@ -148,9 +142,11 @@ def _furnish(ingredients: Recipe, root: Path) -> None:
         file.unlink(missing_ok=True)
         file.symlink_to(target)
 
-    modules = root / "lib/modules" / ingredients.kernel
-    shutil.copytree(prerequisites.MODULES / ingredients.kernel, modules, symlinks=True)
-    subprocess.run(["chroot", str(root), "depmod", ingredients.kernel], check=True)
+    modules = root / "lib/modules"
+    modules.mkdir(exist_ok=True)
+    copy = ["cp", "--archive", str(prerequisites.MODULES / ingredients.kernel), str(modules)]
+    progress.run_quietly("adding the kernel modules", copy, log)
+    progress.run_quietly("depmod", ["chroot", str(root), "depmod", ingredients.kernel], log)
     config = subprocess.run(["linux.uml", "--showconfig"], capture_output=True, text=True, check=True).stdout
     put(f"/boot/config-{ingredients.kernel}", config)
     put(

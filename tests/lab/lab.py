@@ -100,9 +100,9 @@ class Lab:
             if fresh:
                 for node in self.nodes():
                     shutil.rmtree(node.directory, ignore_errors=True)
+            state.write(self.paths.inventory, inventory.render(self.name, wanted.nodes))
             self._ensure_network()
             self._start_all(deadline)
-            state.write(self.paths.inventory, inventory.render(self.name, wanted.nodes))
         progress.say(f"{wanted.nodes} nodes answer ssh after {time.monotonic() - started:.0f} s")
         return self.paths.inventory
 

@@ -11,10 +11,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .errors import LabError
+from .errors import LabError, NoSpace
 
 SILENCE = 8.0
 """Seconds after which a command that is still at work is reported again."""
+
+FULL = ("No space left on device", "have enough free space")
+"""What programs say about a full disk (dpkg and mke2fs, apt)."""
+
+LONGEST_LINE = 300
+"""Characters of a line that an error quotes."""
 
 
 def say(text: str) -> None:
@@ -43,7 +49,7 @@ def run_quietly(what: str, command: Sequence[str], log: Path, env: Mapping[str, 
     if status:
         with log.open("rb") as output:
             output.seek(begin)
-            tail = output.read().decode(errors="replace").splitlines()[-12:]
-        raise LabError(
-            "\n  ".join([f"{what} failed with status {status}: {' '.join(command[:6])} … (log: {log})", *tail])
-        )
+            text = output.read().decode(errors="replace")
+        kind = NoSpace if any(words in text for words in FULL) else LabError
+        tail = [line[:LONGEST_LINE] for line in text.splitlines()[-12:]]
+        raise kind("\n  ".join([f"{what} failed with status {status}: {' '.join(command[:6])} … (log: {log})", *tail]))

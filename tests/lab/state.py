@@ -115,16 +115,11 @@ def write(path: Path, text: str) -> None:
     new.rename(path)
 
 
-def free(directory: Path) -> int:
-    """Bytes free on the file system of `directory`."""
-    status = os.statvfs(directory)
-    return status.f_bavail * status.f_frsize
-
-
 def require_space(directory: Path, size: int) -> None:
     """Refuse early, with the path, when the file system under `directory` has less than `size` bytes free."""
     directory.mkdir(parents=True, exist_ok=True)
-    available = free(directory)
+    status = os.statvfs(directory)
+    available = status.f_bavail * status.f_frsize
     if available < size:
         variable = "O2CB_LAB_CACHE" if directory.is_relative_to(CACHE) else "O2CB_LAB_STATE"
         raise LabError(

@@ -34,7 +34,7 @@ def test_a_supervisor_belongs_to_the_node_in_whose_directory_it_runs(
 ):
     found = processes.of_node(tmp_path)
     assert [process.pid for process in found] == [supervisor.pid]
-    assert found[0].issupervisor
+    assert found[0].is_supervisor
     assert processes.main_of(found) is None
     assert processes.of_node(tmp_path / "other") == []
 
