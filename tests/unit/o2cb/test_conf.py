@@ -20,27 +20,27 @@ LAB = Cluster("lab", (Node("n1", 1, "10.0.0.1"), Node("n2", 2, "10.0.0.2", 7778)
 
 RENDERED = f"""\
 cluster:
-	name = lab
-	heartbeat_mode = global
-	node_count = 2
+\tname = lab
+\theartbeat_mode = global
+\tnode_count = 2
 
 heartbeat:
-	cluster = lab
-	region = {UUID}
+\tcluster = lab
+\tregion = {UUID}
 
 node:
-	name = n1
-	cluster = lab
-	number = 1
-	ip_address = 10.0.0.1
-	ip_port = 7777
+\tname = n1
+\tcluster = lab
+\tnumber = 1
+\tip_address = 10.0.0.1
+\tip_port = 7777
 
 node:
-	name = n2
-	cluster = lab
-	number = 2
-	ip_address = 10.0.0.2
-	ip_port = 7778
+\tname = n2
+\tcluster = lab
+\tnumber = 2
+\tip_address = 10.0.0.2
+\tip_port = 7778
 """
 
 BY_HAND = f"""\
@@ -57,35 +57,35 @@ node:
   rack = 1
 
 cluster:
-	node_count = 2
-	heartbeat_mode = GLOBAL
-	name = lab
+\tnode_count = 2
+\theartbeat_mode = GLOBAL
+\tname = lab
 node:
-	name = n2
-	ip_port = 7778
-	ip_address = 10.0.0.2
-	number = 2
-	cluster = lab
+\tname = n2
+\tip_port = 7778
+\tip_address = 10.0.0.2
+\tnumber = 2
+\tcluster = lab
 
 heartbeat:
-	region = {UUID}
-	cluster = lab
+\tregion = {UUID}
+\tcluster = lab
 
 fencing:
-	method = cold \\
-	water
+\tmethod = cold \\
+\twater
 
 # the old one
 cluster:
-	name = old
-	node_count = 1
+\tname = old
+\tnode_count = 1
 
 node:
-	name = n1
-	number = 7
-	ip_address = 10.9.0.1
-	ip_port = 7777
-	cluster = old
+\tname = n1
+\tnumber = 7
+\tip_address = 10.9.0.1
+\tip_port = 7777
+\tcluster = old
 """
 
 
@@ -123,12 +123,12 @@ def test_a_change_touches_the_lines_of_its_own_stanza_only():
 # in rack 1
 # the dedicated network
 node:
-	name = n1
-	cluster = lab
-	number = 1
-	ip_address = 10.0.1.1
-	ip_port = 7777
-	rack = 1
+\tname = n1
+\tcluster = lab
+\tnumber = 1
+\tip_address = 10.0.1.1
+\tip_port = 7777
+\track = 1
 
 """
     start, end = old.index("# in rack 1"), old.index("cluster:\n")

@@ -94,6 +94,16 @@ def test_what_the_kernel_pins_takes_this_node_or_all_offline(want, domains, scop
     assert Verb.UNREGISTER in {step.verb for step in made.steps}
 
 
+@pytest.mark.parametrize("timeouts", [Timeouts(61), Timeouts(31, 40000), Timeouts(31, 30000, 3000)])
+def test_the_timeouts_are_pinned_by_a_region_or_a_connection_and_by_nothing_else(timeouts):
+    want = replace(LAB, timeouts=timeouts)
+    assert plan.plan(online(connected=()), want).scope is Scope.CLUSTER_OFFLINE
+    have = online(connected=())
+    idle = replace(have.live, cluster=replace(LAB, regions=()), regions=())
+    assert plan.plan(replace(have, live=idle), want).scope is Scope.ONLINE
+    assert plan.plan(replace(have, live=replace(idle, connected=frozenset((2,)))), want).scope is Scope.CLUSTER_OFFLINE
+
+
 @pytest.mark.parametrize(
     ("had", "kept", "domains", "scope"),
     [
@@ -293,11 +303,14 @@ def clusters(draw, names=("lab",)) -> Cluster:
 
 
 @st.composite
-def lives(draw) -> Live:
-    """Anything from a registered name, left by an interrupted run, to a node in full swing."""
-    cluster = draw(clusters(names=("lab", "lab", "other")))
-    cluster = replace(cluster, heartbeat_mode=draw(st.sampled_from(("global", "global", "local"))))
-    local = draw(st.sampled_from((None, *(node.name for node in cluster.nodes))))
+def lives(draw, want: Cluster) -> Live:
+    """Anything from a registered name, left by an interrupted run, to a node in full swing; some of it as wanted."""
+    cluster = draw(clusters(names=("lab", "lab", "lab", "other")))
+    cluster = replace(cluster, heartbeat_mode=draw(st.sampled_from(("global", "global", "global", "local"))))
+    for field in ("nodes", "regions", "timeouts"):
+        if draw(st.booleans()):
+            cluster = replace(cluster, **{field: getattr(want, field)})
+    local = draw(st.sampled_from((None, "n1", *(node.name for node in cluster.nodes))))
     started = cluster.regions if local and cluster.heartbeat_mode == "global" else ()
     started = started[draw(st.integers(0, len(started))) :] if draw(st.booleans()) else started
     broken = tuple(draw(st.sets(st.sampled_from(UUIDS)))) if draw(st.booleans()) else ()
@@ -314,8 +327,8 @@ def lives(draw) -> Live:
 
 
 @st.composite
-def haves(draw) -> Have:
-    live = draw(st.none() | lives())
+def haves(draw, want: Cluster) -> Have:
+    live = draw(st.none() | lives(want))
     filed = draw(st.none() | clusters(names=("lab", "other")))
     return Have(
         hostname="n1",
@@ -337,11 +350,18 @@ def planned(have: Have, want: Cluster, state: str, purge: bool) -> plan.Plan:
         raise
 
 
-WISHES = {"have": haves(), "want": clusters(), "state": st.sampled_from(("online", "online", "offline", "absent"))}
+@st.composite
+def situations(draw) -> tuple[Have, Cluster]:
+    want = draw(clusters())
+    return draw(haves(want)), want
 
 
-@given(**WISHES, purge=st.booleans())
-def test_every_step_is_legal_the_end_is_the_target_and_planning_again_gives_nothing(have, want, state, purge):
+STATES = st.sampled_from(("online", "online", "offline", "absent"))
+
+
+@given(situation=situations(), state=STATES, purge=st.booleans())
+def test_every_step_is_legal_the_end_is_the_target_and_planning_again_gives_nothing(situation, state, purge):
+    have, want = situation
     made = planned(have, want, state, purge)
     after = ConfigfsModel.of(have)
     after.apply(made)
@@ -354,8 +374,9 @@ def test_every_step_is_legal_the_end_is_the_target_and_planning_again_gives_noth
         assert purge is False or made.target == want
 
 
-@given(**WISHES, purge=st.booleans(), data=st.data())
-def test_a_run_that_is_interrupted_after_any_step_is_finished_by_the_next(have, want, state, purge, data):
+@given(situation=situations(), state=STATES, purge=st.booleans(), data=st.data())
+def test_a_run_that_is_interrupted_after_any_step_is_finished_by_the_next(situation, state, purge, data):
+    have, want = situation
     made = planned(have, want, state, purge)
     node = ConfigfsModel.of(have)
     node.apply(made, count=data.draw(st.integers(0, len(made.steps)), label="steps done"))
@@ -396,8 +417,9 @@ def test_an_online_change_never_beats_on_fewer_regions_than_before_and_after(hav
     assert node.read().live.cluster == made.target
 
 
-@given(have=haves(), data=st.data())
-def test_leaving_by_itself_is_legal_in_any_state_and_leaves_nothing(have, data):
+@given(situation=situations(), data=st.data())
+def test_leaving_by_itself_is_legal_in_any_state_and_leaves_nothing(situation, data):
+    have = situation[0]
     assume(have.live is not None)
     node = ConfigfsModel.of(have)
     made = plan.leaves(have, have.live.cluster.name)
