@@ -58,8 +58,10 @@ options:
         type: int
         default: 30000
       keepalive_delay_ms:
-        description: Milliseconds of silence after which a keepalive is sent. At least V(1000), less than the idle
-        timeout. type: int
+        description:
+          - Milliseconds of silence after which a keepalive is sent. At least V(1000), less than the idle
+            timeout.
+        type: int
         default: 2000
       reconnect_delay_ms:
         description: Milliseconds between two attempts to connect. At least V(2000).

@@ -12,7 +12,8 @@ version_added: 0.1.0
 short_description: The heartbeat regions that all hosts found
 description:
   - Makes the list of regions that M(ocfs2.o2cb.cluster#module) takes from what the role C(heartbeat) found on each
-  host. - Fails when two hosts found different ones.
+    host.
+  - Fails when two hosts found different ones.
 options:
   _input:
     description: Names of the hosts.

@@ -60,11 +60,12 @@ class Generator:
     MODES = ("local", "global", "GLOBAL", "Local", "none", "", "global ")
     REGIONS = ("A" * 32, "0123456789ABCDEF0123456789ABCDEF", "abc", "", "A" * 40)
     LINES = (
-             "", " ", "\t", "# comment", " # comment", "#\\", "\r", "node:", "cluster:", "heartbeat: ",
-             "other:", "other: x",
-             "\tkey = value", "\tkey", " key=value", "key = value", "\t= x", "node", ":", "\tk = a\\",
-             "\tk == b", "\tname=", "é:",
-             "\té = 1", "\t- = 1", "a b:", "\ta b = 1", "\tname = n9\\\\", "_:", "9:")  # fmt: skip
+        "", " ", "\t", "# comment", " # comment", "#\\", "\r", "node:", "cluster:", "heartbeat: ",
+        "other:", "other: x",
+        "\tkey = value", "\tkey", " key=value", "key = value", "\t= x", "node", ":", "\tk = a\\",
+        "\tk == b", "\tname=", "é:",
+        "\té = 1", "\t- = 1", "a b:", "\ta b = 1", "\tname = n9\\\\", "_:", "9:",
+    )  # fmt: skip
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)

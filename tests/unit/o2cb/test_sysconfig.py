@@ -125,6 +125,13 @@ def test_an_expansion_is_overruled_at_the_end_and_not_lost(tmp_path):
     assert as_sh_reads_it(tmp_path / "o2cb", merged, "O2CB_STACK") == ["o2cb"]
 
 
+def test_an_expansion_behind_the_right_value_is_overruled_too(tmp_path):
+    text = "O2CB_STACK=o2cb\nO2CB_STACK=$OTHER\n"
+    merged = sysconfig.merged(text, {"O2CB_STACK": "o2cb"})
+    assert as_sh_reads_it(tmp_path / "o2cb", merged, "O2CB_STACK") == ["o2cb"]
+    assert merged.startswith(text)
+
+
 def test_what_is_wanted_is_what_the_program_at_boot_reads():
     text = sysconfig.merged(DEBIAN, sysconfig.wanted(CLUSTER))
     assert sysconfig.boot_cluster(text) == "lab"
