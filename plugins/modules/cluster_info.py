@@ -10,7 +10,7 @@ module: cluster_info
 version_added: 0.1.0
 short_description: Report a node's o2cb cluster, members, heartbeat regions and what is wrong with them
 description:
-  - Reads the files, the running kernel and the heartbeat blocks on disk, and changes nothing. It is quick, has a deadline
+  - Reads the files, the running kernel and the heartbeat blocks on disk, and changes nothing. Is quick, has a deadline
     for each disk, and works on a host that has nothing of o2cb installed.
   - What a person should do something about is in RV(problems), each with its remedy.
   - The cluster comes back as role variables in RV(variables).

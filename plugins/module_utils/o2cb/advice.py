@@ -141,7 +141,8 @@ def _region(uuid: str, live: Live, report: Report) -> Iterator[str]:
     reading = report.facts.reading
     name = f"region {uuid} on {report.facts.paths.get(uuid, 'its device')}"
     if uuid in reading.problems:
-        yield f"{name} could not be read, {reading.problems[uuid]}: look at its storage path"
+        if report.facts.root:
+            yield f"{name} could not be read, {reading.problems[uuid]}: look at its storage path"
         return
     volume = reading.volumes.get(uuid, (uuid, ""))[0]
     if volume != uuid:
@@ -185,9 +186,15 @@ def _member(member: Member, live: Live, report: Report) -> Iterator[str]:
             f"{name} has a dead threshold of {member.beat.dead_ms // 2000} and this node of "
             f"{live.cluster.timeouts.heartbeat_dead_threshold}: take the whole cluster offline and make them equal"
         )
-    if member.connected and not -CLOCK_SECONDS <= member.age <= CLOCK_SECONDS + BEAT_INTERVAL:
-        how = "ahead" if member.age < 0 else "behind, or its heartbeat is late"
-        yield f"the clock of {name} is {abs(member.age):.0f} s {how}: synchronise the clocks, as with chrony"
+    if not member.connected:
+        return
+    if member.age < -CLOCK_SECONDS:
+        yield f"the clock of {name} is {-member.age:.0f} s ahead: synchronise the clocks, as with chrony"
+    if member.age > CLOCK_SECONDS + BEAT_INTERVAL:
+        yield (
+            f"the last beat of {name} is {member.age:.0f} s old: it hangs or died, and is held for dead after "
+            f"{member.beat.dead_ms / 1000:.0f} s, or its clock is behind: then synchronise the clocks, as with chrony"
+        )
 
 
 def _strangers(report: Report) -> Iterator[str]:

@@ -45,7 +45,7 @@ def judge(
     if live_nodes is not None:
         return Verdict(number in live_nodes, "debugfs")
     if not beats:
-        return Verdict(None, "")
+        return Verdict(True, "connection") if number in connected else Verdict(None, "")
     if before is not None:
         alive = any(number in blocks.alive(before.get(uuid, {}), region) for uuid, region in beats.items())
         return Verdict(alive, "probe")

@@ -249,14 +249,18 @@ def _regions(report: Report) -> list[dict[str, Any]]:
 
 
 def variables(report: Report) -> dict[str, Any]:
-    """The variables of this collection's roles that describe this cluster and this host; empty without a cluster."""
+    """The variables of this collection's roles that describe this cluster and this host; empty without a cluster.
+
+    A region that is only in the file is one of them: a lost disk does not change what the cluster is to be.
+    """
     cluster, own = report.cluster, report.own
     if cluster is None:
         return {}
+    regions = {*cluster.regions, *(report.configured.regions if report.configured else ())}
     found: dict[str, Any] = {
         "o2cb_cluster_name": cluster.name,
         "o2cb_heartbeat_mode": cluster.heartbeat_mode,
-        "o2cb_regions": [{"uuid": uuid} for uuid in cluster.regions] if cluster.heartbeat_mode == GLOBAL else [],
+        "o2cb_regions": [{"uuid": uuid} for uuid in sorted(regions)] if cluster.heartbeat_mode == GLOBAL else [],
         **{f"o2cb_{name}": value for name, value in vars(cluster.timeouts).items()},
         "o2cb_fence_method": cluster.fence_method,
         "o2cb_state": "online" if report.online else "offline",

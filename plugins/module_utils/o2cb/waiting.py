@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Sequence
 
-from . import blocks, heartbeats, observe, watch
+from . import heartbeats, observe, watch
 from .blocks import Beats
 from .errors import O2cbError, join_problems
 from .state import Live
@@ -19,6 +19,12 @@ from .watch import Sight, Watch, Wish
 
 LOOK_EVERY = 0.5
 """Seconds between two looks; a node beats every 2 s."""
+
+READ_SECONDS = 4.0
+"""Deadline of a disk."""
+
+MOST_SECONDS = 30.0
+"""How long a look may take until all is known of each node, when disks hang."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,19 @@ class Eyes:
 
     hostname = os.uname().nodename
 
+    def __init__(self) -> None:
+        self._hung: set[str] = set()
+
     def look(self) -> Look:
+        """One look at a region whose disk hangs is enough: the others tell, as long as one is left."""
         live = observe.live()
         live_nodes = observe.live_nodes()
         if live is None or live_nodes is not None:
             return Look(live, {}, live_nodes)
-        return Look(live, heartbeats.read(live.regions, observe.slots(live)).beats)
+        left = [region for region in live.regions if region.uuid not in self._hung] or live.regions
+        reading = heartbeats.read(left, observe.slots(live), READ_SECONDS)
+        self._hung.update(reading.problems)
+        return Look(live, reading.beats)
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -88,7 +101,7 @@ def wait(wanted: Wanted, eyes: Eyes, seconds: float) -> dict[str, Any]:
         result = _result(look, sight, names, waited)
         if not missing:
             return result
-        if waited >= seconds and (sight.settled or waited > 2 * blocks.PROBE_SECONDS):
+        if waited >= seconds and (sight.settled or waited > MOST_SECONDS):
             raise O2cbError(f"{eyes.hostname}, after {waited:g} s: {join_problems(missing)}", missing=missing, **result)
         eyes.sleep(LOOK_EVERY)
 

@@ -137,3 +137,10 @@ def test_the_first_error_of_several_is_raised_when_all_have_ended():
 def test_the_deadline_is_one_for_all():
     with pytest.raises(DeadlineExceeded, match=r"^one did not"):
         deadline.call_all([hang, hang, hang], SHORT, ["one", "two", "three"])
+
+
+def test_a_child_that_is_left_behind_lets_go_of_the_output():
+    def descriptors(_progress: Progress) -> list[str]:
+        return [os.readlink(f"/proc/self/fd/{number}") for number in (0, 1, 2)]
+
+    assert deadline.call(descriptors, LONG, "it") == [os.devnull] * 3
