@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from . import disks, image, inventory, network, prerequisites, processes, progress, sources, state
+from . import disks, image, inventory, network, prerequisites, processes, progress, sources, ssh, state
 from .errors import LabError
 from .node import BOOT_DEADLINE, Node
 from .state import Paths, Wanted
@@ -147,6 +147,7 @@ class Lab:
         return [self.paths.node(number) for number in range(1, state.MOST_NODES + 1)]
 
     def _switch_off_all(self) -> None:
+        ssh.close_shared(self.paths.connections)
         for directory in self._directories():
             processes.end(directory)
 
