@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Prints one line of JSON for each task and host: the task's name and the seconds from its start to that host's result."""
+"""Prints one line of JSON for each task and host: the task's name, and the seconds until that host's result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,12 @@ class CallbackModule(CallbackBase):
 
     def _tell(self, result: Any, ok: bool) -> None:
         seconds = time.monotonic() - self._started
-        line = {"task": result._task.get_name(), "host": result._host.get_name(), "ok": ok, "seconds": round(seconds, 4)}
+        line = {
+            "task": result._task.get_name(),
+            "host": result._host.get_name(),
+            "ok": ok,
+            "seconds": round(seconds, 4),
+        }
         if not ok:
             line["msg"] = str(result._result.get("msg", ""))
         print(json.dumps(line), flush=True)
