@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -21,7 +22,7 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if arguments.get("state", "present") == "present":
-            arguments["program"] = base64.b64encode(zipapp.pack()).decode()
+            arguments["program"] = base64.b64encode(zlib.compress(zipapp.pack())).decode()
         result: dict[str, Any] = self._execute_module(
             module_name="ocfs2.o2cb.boot", module_args=arguments, task_vars=task_vars
         )

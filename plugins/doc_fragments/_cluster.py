@@ -91,7 +91,9 @@ options:
     choices: [apply, online_only, plan]
     default: apply
   purge:
-    description: Remove nodes and regions of this cluster that are not listed.
+    description:
+      - Remove nodes and regions from C(cluster.conf) that are not listed. Those that only the running kernel has, and
+        no file, are removed in any case.
     type: bool
     default: false
   force:

@@ -32,7 +32,7 @@ options:
       kernel.panic: 30
       kernel.panic_on_oops: 1
   program:
-    description: The program as a base64 encoded zipapp. The action plugin of this name provides it.
+    description: The program as a zipapp, compressed by zlib, in base64. The action plugin of this name provides it.
     type: str
   state:
     description: V(absent) removes the files and disables the units. The sysctls of the running kernel stay.

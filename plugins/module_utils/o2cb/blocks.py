@@ -81,15 +81,25 @@ def decode_region(data: bytes, block_bytes: int, numbers: list[int]) -> dict[int
 
 
 def alive(before: Mapping[int, Beat], after: Mapping[int, Beat]) -> list[int]:
-    """The nodes proved alive by two readings at least PROBE_SECONDS apart, sorted."""
+    """The nodes proved alive by two readings of one region at least PROBE_SECONDS apart, sorted.
+
+    A block that was blank at the first reading and is not at the second is a proof too.
+    """
     return sorted(
         number
         for number, beat in after.items()
         if beat.valid
         and not beat.left
-        and number in before
-        and (beat.sequence, beat.generation) != (before[number].sequence, before[number].generation)
+        and (
+            number not in before
+            or (beat.sequence, beat.generation) != (before[number].sequence, before[number].generation)
+        )
     )
+
+
+def alive_on_any(before: Mapping[str, Mapping[int, Beat]], after: Mapping[str, Mapping[int, Beat]]) -> set[int]:
+    """The nodes proved alive on any region, by its UUID, that both readings saw."""
+    return {number for uuid in before.keys() & after.keys() for number in alive(before[uuid], after[uuid])}
 
 
 def freshness(beats: Mapping[int, Beat], now: float) -> dict[int, float]:

@@ -15,6 +15,7 @@ import binascii
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,7 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
     result = Plan()
     _program(result, str(options["program"]))
     before = len(result.actions)
-    _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"])))
+    _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"]), unit))
     _text(result, unit_path, units.mount_unit(mount))
     if len(result.actions) > before:
         result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
@@ -74,9 +75,9 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
 
 def _program(result: Plan, encoded: str) -> None:
     try:
-        data = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        raise O2cbError("program is not base64: leave it out, the action plugin provides it") from None
+        data = zlib.decompress(base64.b64decode(encoded, validate=True))
+    except (binascii.Error, zlib.error):
+        raise O2cbError("program is not compressed base64: leave it out, the action plugin provides it") from None
     old = _digest(units.PROGRAM)
     new = hashlib.sha256(data).hexdigest()
     if old == new:

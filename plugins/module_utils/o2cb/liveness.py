@@ -47,7 +47,7 @@ def judge(
     if not beats:
         return Verdict(True, "connection") if number in connected else Verdict(None, "")
     if before is not None:
-        alive = any(number in blocks.alive(before.get(uuid, {}), region) for uuid, region in beats.items())
+        alive = number in blocks.alive_on_any(before, beats)
         return Verdict(alive, "probe")
     beat = newest(beats, number)
     if beat is None or beat.left:

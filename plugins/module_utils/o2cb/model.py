@@ -96,11 +96,9 @@ def matches_hostname(name: str, hostname: str) -> bool:
 
 
 def local_node(nodes: Iterable[Node], hostname: str) -> Node | None:
-    """The node that this machine is, or None."""
-    for node in nodes:
-        if matches_hostname(node.name, hostname):
-            return node
-    return None
+    """The node that this machine is, or None: also where two match, a short name and a full one."""
+    found = [node for node in nodes if matches_hostname(node.name, hostname)]
+    return found[0] if len(found) == 1 else None
 
 
 def cluster_name_problem(name: str) -> str | None:

@@ -8,6 +8,7 @@ A node that joins with a wrong setting does not only fail itself: while it heart
 join any new domain for 60 s at a time. So, before the first beat:
 
 * nobody else may be beating in this node's slot (two machines with one number),
+* nobody may be beating that our table of nodes does not have,
 * the dead threshold that live nodes write into their blocks must be ours,
 
 and after it every node that is alive on disk must be connected within the idle timeout, else this node goes offline
@@ -48,13 +49,12 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
         system.apply(plan, located, force)
         return
     regions = [region for _device, region in located]
-    numbers = [node.number for node in target.nodes]
+    everybody = range(model.MAX_NODE_NUMBER + 1)
     own_beats = bool(live and live.online)
-    before = system.beats(regions, numbers)
-    if not own_beats and suspicious(before, local, target.timeouts.dead_ms):
+    before = system.beats(regions, everybody)
+    if not own_beats and suspicious(before, local, target):
         time.sleep(blocks.PROBE_SECONDS)
-        now = system.beats(regions, numbers)
-        refuse_conflicts(before, now, local, target)
+        refuse_conflicts(before, system.beats(regions, everybody), local, target)
     first = [step.verb for step in plan.steps].index(Verb.START_REGION)
     system.apply(replace(plan, steps=plan.steps[:first]), located, force)
     try:
@@ -68,21 +68,28 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
         raise
 
 
-def suspicious(beats: Beats, own: Node, dead_ms: int) -> bool:
+def suspicious(beats: Beats, own: Node, want: Cluster) -> bool:
     """Whether one reading shows something that only a second one can tell from what a crash left behind."""
+    others = {node.number for node in want.nodes} - {own.number}
     return any(
-        not beat.left and (number == own.number or beat.dead_ms != dead_ms)
+        not beat.left and (number not in others or beat.dead_ms != want.timeouts.dead_ms)
         for region in beats.values()
         for number, beat in region.items()
     )
 
 
 def refuse_conflicts(before: Beats, now: Beats, own: Node, want: Cluster) -> None:
-    """Raise O2cbError when somebody beats with our number, or a live node has another dead threshold."""
+    """Raise O2cbError when somebody beats with our number or an unknown one, or with another dead threshold."""
     found = []
     names = {node.number: node.name for node in want.nodes}
     for uuid, beats in now.items():
         for number in blocks.alive(before.get(uuid, {}), beats):
+            if number not in names:
+                found.append(
+                    f"a machine heartbeats as node number {number} on region {uuid}, which no node of cluster "
+                    f"{want.name} is: name it among the nodes, or stop that machine"
+                )
+                continue
             seconds = beats[number].dead_ms / 1000
             if number == own.number:
                 found.append(
@@ -129,10 +136,7 @@ def wait_for_connections(system: System, before: Beats, own: Node, want: Cluster
 
 def alive_peers(before: Beats, now: Beats, own: Node) -> list[int]:
     """The other nodes that beat on any region between the two readings."""
-    found = set()
-    for uuid, beats in now.items():
-        found.update(blocks.alive(before.get(uuid, {}), beats))
-    return sorted(found - {own.number})
+    return sorted(blocks.alive_on_any(before, now) - {own.number})
 
 
 def _started(regions: Sequence[LiveRegion]) -> list[LiveRegion]:

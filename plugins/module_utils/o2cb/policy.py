@@ -50,6 +50,5 @@ def live_peers(plan: Plan, system: System) -> list[str]:
     if not alive and regions and numbers:
         before = system.beats(regions, numbers)
         time.sleep(blocks.PROBE_SECONDS)
-        for uuid, beats in system.beats(regions, numbers).items():
-            alive.update(blocks.alive(before.get(uuid, {}), beats))
+        alive.update(blocks.alive_on_any(before, system.beats(regions, numbers)))
     return [node.name for node in live.cluster.nodes if node.number in alive]

@@ -28,8 +28,11 @@ _HEAD = "# Written by the Ansible collection ocfs2.o2cb. Changes are overwritten
 _STORAGE = "multipathd.service iscsi.service open-iscsi.service iscsid.service drbd.service rbdmap.service"
 
 
-def drop_in(device_wait: int) -> str:
-    """The drop-in of o2cb.service. `device_wait` is in seconds; coming online is given five minutes more."""
+def drop_in(device_wait: int, mount: str) -> str:
+    """The drop-in of o2cb.service. `device_wait` is in seconds; coming online is given five minutes more.
+
+    `mount` is the unit of dlmfs. Its job at boot is lost when o2cb.service fails before it succeeds: it is asked for.
+    """
     return f"""{_HEAD}[Unit]
 Documentation=man:o2cb(8)
 Wants=network-online.target
@@ -42,6 +45,7 @@ RemainAfterExit=yes
 GuessMainPID=no
 ExecStart=
 ExecStart=/usr/bin/python3 {PROGRAM} online --wait {device_wait}
+ExecStartPost=-/usr/bin/systemctl start --no-block {mount}
 ExecStop=
 ExecStop=/usr/bin/python3 {PROGRAM} offline
 ExecReload=
@@ -61,7 +65,8 @@ def mount_unit_name(path: str) -> str:
 def mount_unit(path: str) -> str:
     """The dlmfs mount. Unmounting it leaves every domain under it, which is why it stops before o2cb.
 
-    `_netdev` puts it among the remote file systems: as a local one it would have to be mounted before the network is up.
+    `_netdev` puts it among the remote file systems: as a local one it would have to be mounted before the network is
+    up.
     """
     return f"""{_HEAD}[Unit]
 Description=Lock files of the o2cb cluster (dlmfs)

@@ -82,7 +82,7 @@ def test_a_region_is_read_by_node_number(size):
         (BEAT, BEAT, False),
         (BEAT, replace(BEAT, sequence=BEAT.sequence + 2, generation=0), False),
         (BEAT, replace(BEAT, sequence=BEAT.sequence + 2, valid=False), False),
-        (None, BEAT, False),
+        (None, BEAT, True),
         (BEAT, None, False),
     ],
     ids=["beats", "beats on a clock set back", "restarted", "came back", "crashed", "left", "damaged", "new", "gone"],

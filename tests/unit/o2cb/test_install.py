@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,7 +24,7 @@ OPTIONS = {
     "mount": "/dlm",
     "device_wait": 120,
     "sysctl": {"kernel.panic": 30},
-    "program": base64.b64encode(PROGRAM).decode(),
+    "program": base64.b64encode(zlib.compress(PROGRAM)).decode(),
 }
 MOUNT_UNIT = "/etc/systemd/system/dlm.mount"
 
@@ -131,7 +132,7 @@ def test_a_change_writes_and_reloads_only_what_it_must(machine):
         f"write {units.SYSCTL}",
         "set kernel.panic to 10",
     ]
-    other = base64.b64encode(b"other").decode()
+    other = base64.b64encode(zlib.compress(b"other")).decode()
     assert carry_out(machine, device_wait=300, sysctl={"kernel.panic": 10}, program=other) == [f"write {units.PROGRAM}"]
 
 
@@ -159,5 +160,5 @@ def test_a_sysctl_that_the_kernel_does_not_have_is_refused(machine, key):
 
 
 def test_a_program_that_is_damaged_is_refused(machine):
-    with pytest.raises(O2cbError, match="not base64"):
+    with pytest.raises(O2cbError, match="not compressed base64"):
         install.plan({**OPTIONS, "program": "no base64!"}, machine)

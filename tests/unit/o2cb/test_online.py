@@ -96,10 +96,16 @@ def test_what_a_crash_left_on_disk_is_no_conflict(relic):
 
 
 def test_only_a_conflict_is_looked_at_twice():
-    assert online.suspicious(on_disk(beat(1)), OWN, 62000)
-    assert online.suspicious(on_disk(beat(2, threshold=30)), OWN, 62000)
-    assert not online.suspicious(on_disk(beat(2)), OWN, 62000)
-    assert not online.suspicious(on_disk(beat(1, generation=0)), OWN, 62000)
+    assert online.suspicious(on_disk(beat(1)), OWN, LAB)
+    assert online.suspicious(on_disk(beat(2, threshold=30)), OWN, LAB)
+    assert online.suspicious(on_disk(beat(9)), OWN, LAB), "nobody has the number 9"
+    assert not online.suspicious(on_disk(beat(2)), OWN, LAB)
+    assert not online.suspicious(on_disk(beat(1, generation=0)), OWN, LAB)
+
+
+def test_a_live_machine_that_the_table_does_not_have_is_refused():
+    with pytest.raises(O2cbError, match=r"node number 9 on region .*name it among the nodes"):
+        online.refuse_conflicts(on_disk(beat(9)), on_disk(beat(9, 1004)), OWN, LAB)
 
 
 def test_a_failure_from_the_first_beat_on_takes_the_node_offline_again():

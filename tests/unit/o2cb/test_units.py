@@ -57,8 +57,8 @@ def test_systemd_finds_no_fault_in_the_units(tmp_path):
     good, bad = tmp_path / "good", tmp_path / "bad"
     good.mkdir()
     bad.mkdir()
-    assert verify(good, "/srv/dlm", units.drop_in(120)) == ""
-    assert "Bogus" in verify(bad, "/srv/dlm", units.drop_in(120) + "Bogus=1\n"), "it would have found one"
+    assert verify(good, "/srv/dlm", units.drop_in(120, "dlm.mount")) == ""
+    assert "Bogus" in verify(bad, "/srv/dlm", units.drop_in(120, "dlm.mount") + "Bogus=1\n"), "it would have found one"
 
 
 @pytest.mark.skipif(shutil.which("systemd-escape") is None, reason="systemd-escape is not installed")
@@ -70,13 +70,13 @@ def test_a_mount_unit_is_named_as_systemd_names_it():
 
 
 def test_systemd_waits_longer_than_the_program_does():
-    drop_in = units.drop_in(300)
+    drop_in = units.drop_in(300, "dlm.mount")
     assert "online --wait 300\n" in drop_in
     assert "TimeoutStartSec=600\n" in drop_in
 
 
 def test_the_distributions_commands_are_replaced_and_not_added_to():
-    lines = units.drop_in(120).splitlines()
+    lines = units.drop_in(120, "dlm.mount").splitlines()
     for key in ("ExecStart=", "ExecStop="):
         assert lines[lines.index(key) + 1].startswith(f"{key}/usr/bin/python3 {units.PROGRAM} ")
 
