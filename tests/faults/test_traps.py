@@ -76,6 +76,22 @@ def unit_state(node: Node) -> str:
     return node.run("systemctl is-active o2cb").stdout.strip()
 
 
+def unit_log(node: Node) -> str:
+    """What the last start of the unit said."""
+    invocation = "$(systemctl show --property InvocationID --value o2cb)"
+    return node.run(f"journalctl --no-pager _SYSTEMD_INVOCATION_ID={invocation}").stdout
+
+
+@contextmanager
+def out_of_reach(node: Node, peers: list[Node]) -> Iterator[None]:
+    routes = [f"unreachable {peer.address}/32" for peer in peers]
+    node.run(" && ".join(f"ip route add {route}" for route in routes), check=True)
+    try:
+        yield
+    finally:
+        node.run(" && ".join(f"ip route delete {route}" for route in routes), check=True)
+
+
 def test_a_missing_region_does_not_stop_those_that_beat(
     cluster: Controller, nodes: list[Node], wanted: dict[str, Any], regions: list[str]
 ) -> None:
@@ -114,7 +130,7 @@ def test_the_unit_is_not_active_without_a_heartbeat_and_comes_up_when_the_disks_
 
         assert not node.run("systemctl start o2cb", timeout=90).ok
         assert unit_state(node) != "active"
-        assert f"region {regions[0]} is on no block device here" in node.run("journalctl -u o2cb --no-pager").stdout
+        assert f"region {regions[0]} is on no block device here" in unit_log(node)
     wait_until(lambda: unit_state(node) == "active", 90, lambda: node.run("systemctl status o2cb").stdout)
     assert kernel.regions(node) == regions
 
@@ -159,6 +175,7 @@ def test_a_node_with_another_idle_timeout_does_not_keep_the_others_from_joining(
     run = cluster.module("cluster", {**wanted, "timeouts": timeouts}, hosts=wrong.name)
     assert "heartbeats and has no connection to node1, node2, so it went offline again" in run.failures[wrong.name]
     assert kernel.regions(wrong) == []
+    assert unit_state(wrong) != "active"
     ours = kernel.join(healthy, "ours")
     assert ours.error == ""
     assert ours.seconds < AT_ONCE
@@ -171,13 +188,30 @@ def test_a_node_that_boots_with_another_idle_timeout_tries_once(cluster: Control
     with kernel.restored(wrong, kernel.SETTINGS):
         set_idle_timeout(wrong, OTHER_IDLE_TIMEOUT)
         assert not wrong.run("systemctl start o2cb", timeout=120).ok
-        assert "so it went offline again" in wrong.run("journalctl -u o2cb --no-pager").stdout
+        assert "so it went offline again" in unit_log(wrong)
         assert unit_state(wrong) == "failed"
         assert kernel.regions(wrong) == []
         ours = kernel.join(healthy, "ours")
     assert ours.error == ""
     assert ours.seconds < AT_ONCE
     kernel.leave(healthy, "ours")
+
+
+def test_a_node_whose_peers_are_out_of_reach_beats_only_when_they_are_not(
+    cluster: Controller, nodes: list[Node], regions: list[str]
+) -> None:
+    healthy, node = nodes[0], nodes[2]
+    stop(node)
+    with out_of_reach(node, nodes[:2]):
+        assert not node.run("systemctl start o2cb", timeout=120).ok
+        assert "is live and cannot be reached from node3" in unit_log(node)
+        assert kernel.regions(node) == []
+        ours = kernel.join(healthy, "ours")
+    assert ours.error == ""
+    assert ours.seconds < AT_ONCE
+    kernel.leave(healthy, "ours")
+    wait_until(lambda: unit_state(node) == "active", 90, lambda: unit_log(node))
+    assert kernel.regions(node) == regions
 
 
 def test_another_dead_threshold_is_refused_before_the_first_beat(
@@ -237,7 +271,7 @@ def test_a_wrong_host_name_is_no_success(cluster: Controller, nodes: list[Node],
         run = cluster.module("cluster", wanted, hosts=node.name)
         assert "this machine's `uname -n` is 'mistaken'" in run.failures[node.name]
         assert not node.run("systemctl start o2cb", timeout=60).ok
-        assert "mistaken is not a node of cluster lab" in node.run("journalctl -u o2cb --no-pager").stdout
+        assert "mistaken is not a node of cluster lab" in unit_log(node)
         assert kernel.members(node) == {}
         node.run("systemctl stop o2cb", check=True)
 
