@@ -119,5 +119,11 @@ def give_disks(node: Node) -> None:
     node.run("/usr/local/sbin/lab-disks", check=True)
 
 
+def blank(node: Node, device: str) -> None:
+    """Wipe both ends of a disk: nothing that knows a signature finds one, and no data begins or ends there."""
+    zeros = f"dd if=/dev/zero of={device} bs=1M count=1 oflag=direct conv=notrunc"
+    node.run(f"{zeros} && {zeros} seek=$(($(blockdev --getsize64 {device}) / 1048576 - 1))", check=True)
+
+
 def kernel_log(node: Node) -> str:
     return node.run("dmesg").stdout

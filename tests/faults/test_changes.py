@@ -24,7 +24,7 @@ def fourth_disk(cluster: Controller, nodes: list[Node]) -> Iterator[str]:
     """A further shared disk on all nodes, blank."""
     for node in nodes:
         node.run('dmsetup create hb4 --table "0 524288 linear /dev/ubde 1048576"', check=True)
-    nodes[0].run("dd if=/dev/zero of=/dev/mapper/hb4 bs=1M oflag=direct count=256", check=True)
+    kernel.blank(nodes[0], "/dev/mapper/hb4")
     yield "/dev/mapper/hb4"
     cluster.site()
     for node in nodes:
@@ -168,6 +168,7 @@ def test_the_heartbeat_mode_and_the_name_are_changed_by_site(
         assert kernel.attribute(node, "heartbeat/mode") == "global"
         assert kernel.regions(node) == regions
     assert cluster.site().changes == []
+    assert cluster.module("cluster", {"name": "renamed", "state": "absent"}).rc == 0
 
 
 def test_a_new_name_is_refused_while_the_regions_belong_to_the_old_one(cluster: Controller, nodes: list[Node]) -> None:

@@ -40,7 +40,7 @@ def bare(lab: Lab, nodes: list[Node], controller: Controller) -> Iterator[Contro
     run = controller.play(TEARDOWN, o2cb_force=True)
     assert run.rc == 0, run.output
     for disk in ("hb1", "hb2", "hb3"):
-        nodes[0].run(f"dd if=/dev/zero of=/dev/mapper/{disk} bs=1M oflag=direct", timeout=60)
+        kernel.blank(nodes[0], f"/dev/mapper/{disk}")
     yield controller
     lab.up()
 
