@@ -16,7 +16,7 @@ options:
   nodes:
     description:
       - All nodes of the cluster. Numbers belong to a node for good and are never derived from the order of the list.
-      - Required unless O(state=absent).
+      - Required with O(state=online).
     type: list
     elements: dict
     default: []
@@ -77,7 +77,7 @@ options:
   state:
     description:
       - V(online) configures the cluster and makes this node take part, now and at each boot.
-      - V(offline) configures it and leaves it, now and at each boot.
+      - V(offline) configures it and leaves it, now and at each boot. Without O(nodes) it only leaves it.
       - V(absent) leaves it and removes it from the files.
     type: str
     choices: [online, offline, absent]

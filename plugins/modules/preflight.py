@@ -77,6 +77,11 @@ missing_packages:
   returned: success
   type: list
   elements: str
+running:
+  description: Name of the cluster that the kernel holds now; null without any.
+  returned: success
+  type: str
+  sample: storage
 scope:
   description: What the change would need, V(online), V(node offline) or V(cluster offline).
   returned: success
@@ -119,6 +124,7 @@ def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
         "next_kernel": host.next_kernel,
         "distribution": host.distribution.name if host.distribution else "unknown",
         "missing_packages": list(host.missing_packages),
+        "running": plan.have.live.cluster.name if plan.have.live else None,
         "scope": str(plan.scope),
         "actions": [str(step) for step in plan.steps],
     }

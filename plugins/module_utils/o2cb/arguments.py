@@ -43,7 +43,7 @@ CLUSTER: dict[str, Any] = {
     "force": {"type": "bool", "default": False},
 }
 
-REQUIRED_IF = [("state", "online", ["nodes"]), ("state", "offline", ["nodes"])]
+REQUIRED_IF = [("state", "online", ["nodes"])]
 
 REGION: dict[str, Any] = {
     "type": "list",

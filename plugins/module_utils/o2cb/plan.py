@@ -131,7 +131,8 @@ def describe(cluster: Cluster | None) -> str:
 
 
 def plan(have: Have, want: Cluster, state: str = "online", purge: bool = False, force: bool = False) -> Plan:
-    """The plan that leads to `want` in this state: online, offline or absent.
+    """The plan that leads to `want` in this state: online, offline or absent. Offline without any node listed only
+    leaves the cluster of that name, whose entry in cluster.conf stays as it is.
 
     Raises O2cbError, naming value and remedy, when the wish is unsound, when this machine is not one of the nodes, when
     cluster.conf cannot be read (it is never overwritten then), and when the node must go offline while it is in use,
@@ -139,9 +140,10 @@ def plan(have: Have, want: Cluster, state: str = "online", purge: bool = False, 
     """
     document = conf_file.parse(have.conf or "")
     merged = _merged(document, want, purge)
-    if state != "absent":
+    leaves_only = state == "offline" and not want.nodes
+    if state != "absent" and not leaves_only:
         _refuse_unsound(merged, want, have.hostname, state)
-    files = _file_steps(have, document, merged, state)
+    files = _disabling_steps(have, want.name) if leaves_only else _file_steps(have, document, merged, state)
     if state == "online":
         live_steps = online_steps(have, merged) + _unit_steps(have, Verb.START_UNIT)
     else:
@@ -201,6 +203,14 @@ def _file_steps(have: Have, document: conf_file.Document, merged: Cluster, state
     if settings != old_settings:
         steps.append(Step(Verb.WRITE_SYSCONFIG, have.sysconfig_path, settings))
     return steps
+
+
+def _disabling_steps(have: Have, name: str) -> list[Step]:
+    """The cluster of that name is not started at the next boot."""
+    settings = have.sysconfig or ""
+    if sysconfig.boot_cluster(settings) != name:
+        return []
+    return [Step(Verb.WRITE_SYSCONFIG, have.sysconfig_path, sysconfig.merged(settings, {"O2CB_ENABLED": "false"}))]
 
 
 def online_steps(have: Have, want: Cluster) -> list[Step]:

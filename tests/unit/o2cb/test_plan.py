@@ -211,6 +211,17 @@ def test_leaving_a_cluster_spares_another_one_its_unit_and_its_start_at_boot(sta
     assert made.target == have.live.cluster
 
 
+def test_offline_without_nodes_leaves_the_cluster_and_keeps_its_entry():
+    have = online(connected=())
+    have = replace(have, sysconfig=sysconfig.merged("", sysconfig.wanted(LAB)))
+    made = plan.plan(have, Cluster("lab"), state="offline")
+    assert made.target is None
+    assert made.steps[0].verb is Verb.WRITE_SYSCONFIG
+    assert sysconfig.boot_cluster(made.steps[0].value) is None
+    assert sysconfig.timeouts(made.steps[0].value) == LAB.timeouts
+    assert all(step.verb is not Verb.WRITE_CONF for step in made.steps)
+
+
 def test_what_is_not_listed_stays_unless_purged():
     less = replace(LAB, nodes=NODES[:1], regions=UUIDS[:1])
     assert plan.plan(online(), less).steps == ()
