@@ -93,6 +93,8 @@ cluster:
   sample: {name: storage, heartbeat_mode: global, nodes: [], regions: []}
 """
 
+from contextlib import nullcontext
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.o2cb import arguments, online, policy
@@ -108,6 +110,12 @@ ARGUMENT_SPEC = {**arguments.CLUSTER, "regions": {"type": "list", "elements": "s
 
 
 def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
+    looks = check or options["change_policy"] == "plan"
+    with nullcontext() if looks else system.turn():
+        return change(options, system, looks)
+
+
+def change(options: Mapping[str, Any], system: System, looks: bool) -> dict[str, Any]:
     plan = planning.plan(
         system.read(),
         arguments.wanted(options, options["regions"]),
@@ -116,7 +124,7 @@ def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, An
         options["force"],
     )
     policy.refuse(plan, options["change_policy"], system)
-    if check or options["change_policy"] == "plan":
+    if looks:
         system.locate(plan)
     else:
         online.carry_out(system, plan, options["force"])

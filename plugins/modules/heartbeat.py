@@ -115,6 +115,8 @@ actions:
   elements: str
 """
 
+from contextlib import nullcontext
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.o2cb import arguments, model, online
@@ -158,6 +160,11 @@ def find(options: Mapping[str, Any], system: System, check: bool) -> list[Region
 
 
 def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
+    with nullcontext() if check else system.turn():
+        return change(options, system, check)
+
+
+def change(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
     name_problem = model.cluster_name_problem(options["cluster"])
     if name_problem:
         raise O2cbError(name_problem)

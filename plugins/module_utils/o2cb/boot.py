@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from . import conf, files, model, online, sysconfig
+from . import conf, files, model, online, sysconfig, units
 from . import plan as planning
 from .devices import find_regions
 from .errors import O2cbError, join_problems
@@ -94,7 +94,8 @@ def missing(cluster: Cluster, hostname: str) -> str:
 def go_online(system: System, wait: float) -> None:
     """Bring this node online as configured; nothing when it is so already, or is not to be.
 
-    Raises O2cbError; then the unit fails and systemd tries again, since a disk may still come.
+    Raises O2cbError; then the unit fails and systemd tries again, since a disk may still come, but not after
+    online.Refused.
     """
     cluster = configured(system)
     if cluster is None:
@@ -106,6 +107,14 @@ def go_online(system: System, wait: float) -> None:
     if model.local_node(cluster.nodes, system.hostname()) is None:
         raise O2cbError(f"{system.hostname()} is not a node of cluster {cluster.name}: see {conf.PATH}")
     wait_until(lambda: missing(cluster, system.hostname()), wait)
+    # Without the turn where nothing is to be done: the module that starts this unit at its end has it.
+    if planning.online_steps(system.read(), cluster):
+        with system.turn():
+            _join(system, cluster)
+    say(f"cluster {cluster.name} is online with {len(cluster.regions)} heartbeat region(s)")
+
+
+def _join(system: System, cluster: Cluster) -> None:
     have = system.read()
     plan = Plan(have, tuple(planning.online_steps(have, cluster)), cluster)
     if plan.scope is not Scope.ONLINE:
@@ -115,14 +124,20 @@ def go_online(system: System, wait: float) -> None:
     for step in plan.steps:
         say(str(step))
     online.carry_out(system, plan)
-    say(f"cluster {cluster.name} is online with {len(cluster.regions)} heartbeat region(s)")
 
 
 def go_offline(system: System) -> None:
     """Leave the cluster in good order. Raises O2cbError while it is in use; at shutdown, what can be left is left."""
+    if system.read().live is None:
+        say("no cluster is registered")
+        return
+    with system.turn():
+        _leave(system)
+
+
+def _leave(system: System) -> None:
     have = system.read()
     if have.live is None:
-        say("no cluster is registered")
         return
     down = shutting_down()
     if have.in_use and not down:
@@ -151,5 +166,5 @@ def main(arguments: Sequence[str]) -> int:
             go_offline(system)
     except O2cbError as error:
         sys.stderr.write(f"o2cb: {error}\n")
-        return 1
+        return units.REFUSED if isinstance(error, online.Refused) else 1
     return 0

@@ -10,17 +10,19 @@ join any new domain for 60 s at a time. So, before the first beat:
 * nobody else may be beating in this node's slot (two machines with one number),
 * nobody may be beating that our table of nodes does not have,
 * the dead threshold that live nodes write into their blocks must be ours,
+* every node that is alive on disk must be within reach of a TCP connection,
 
 and after it every node that is alive on disk must be connected within the idle timeout, else this node goes offline
 again and says who refused it. The idle timeout and the keepalive of a peer are not on disk; it is the peer that refuses
-us then.
+us then. What is refused before the first beat may be tried again at any time; what is refused after it must not be
+before somebody has mended the settings, since each attempt does that harm (`Refused`).
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Sequence
+from typing import Collection, Sequence
 
 from . import blocks, model
 from . import plan as planning
@@ -30,6 +32,10 @@ from .model import PENDING, Cluster, Node
 from .plan import Plan, Verb
 from .state import LiveRegion
 from .system import System
+
+
+class Refused(O2cbError):
+    """A live peer does not talk to this node, which went offline again. Each further attempt harms the others."""
 
 
 def carry_out(system: System, plan: Plan, force: bool = False) -> None:
@@ -52,14 +58,23 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
     everybody = range(model.MAX_NODE_NUMBER + 1)
     own_beats = bool(live and live.online)
     before = system.beats(regions, everybody)
-    if not own_beats and suspicious(before, local, target):
-        time.sleep(blocks.PROBE_SECONDS)
-        refuse_conflicts(before, system.beats(regions, everybody), local, target)
+    if not own_beats:
+        doubtful = suspicious(before, local, target)
+        if doubtful or system.unreachable(local, perhaps_alive(before, local, target)):
+            time.sleep(blocks.PROBE_SECONDS)
+            now = system.beats(regions, everybody)
+            refuse_conflicts(before, now, local, target)
+            # Asked again: a node that has come in between listens since before its first beat.
+            alive = [node for node in target.nodes if node.number in alive_peers(before, now, local)]
+            refuse_out_of_reach(system.unreachable(local, alive), local, target)
+    starts = [step for step in plan.steps if step.verb is Verb.START_UNIT]
     first = [step.verb for step in plan.steps].index(Verb.START_REGION)
     system.apply(replace(plan, steps=plan.steps[:first]), located, force)
     try:
-        system.apply(replace(plan, steps=plan.steps[first:]), located, force)
+        joining = tuple(step for step in plan.steps[first:] if step not in starts)
+        system.apply(replace(plan, steps=joining), located, force)
         wait_for_connections(system, before, local, target)
+        system.apply(replace(plan, steps=tuple(starts)))
     except O2cbError as error:
         try:
             system.apply(planning.leaves(system.read(), target.name))
@@ -106,6 +121,22 @@ def refuse_conflicts(before: Beats, now: Beats, own: Node, want: Cluster) -> Non
         raise O2cbError(join_problems(dict.fromkeys(found)))
 
 
+def perhaps_alive(beats: Beats, own: Node, want: Cluster) -> list[Node]:
+    """The other nodes that have a beat on disk which is no orderly leave: alive, or crashed."""
+    found = {number for region in beats.values() for number, beat in region.items() if not beat.left}
+    return [node for node in want.nodes if node.number in found and node.number != own.number]
+
+
+def refuse_out_of_reach(numbers: Collection[int], own: Node, want: Cluster) -> None:
+    """Raise O2cbError naming the live nodes to which no TCP connection could be made."""
+    peers = [f"{node.name} ({node.address}:{node.port})" for node in want.nodes if node.number in numbers]
+    if peers:
+        raise O2cbError(
+            f"{', '.join(peers)} is live and cannot be reached from {own.name} ({own.address}), which would block the "
+            "others if it heartbeat: mend the network, the addresses, or the firewall between them"
+        )
+
+
 def wait_for_connections(system: System, before: Beats, own: Node, want: Cluster) -> None:
     """Wait until each live peer is connected. Raises O2cbError naming those that are not.
 
@@ -126,7 +157,7 @@ def wait_for_connections(system: System, before: Beats, own: Node, want: Cluster
             return
         if time.monotonic() > deadline:
             names = ", ".join(node.name for node in want.nodes if node.number in missing)
-            raise O2cbError(
+            raise Refused(
                 f"{own.name} heartbeats and has no connection to {names}, so it went offline again, not to block "
                 f"the others: compare idle_timeout_ms and keepalive_delay_ms there (they must be equal), the address, "
                 f"and the firewall (TCP port {own.port}); the peer's kernel log names the reason"

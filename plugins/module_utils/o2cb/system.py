@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import AbstractContextManager
 from itertools import takewhile
 from typing import Callable, Sequence
 
 from . import conf as conf_file
-from . import configfs, devices, domains, files, heartbeats, kernel, observe, units
+from . import configfs, devices, domains, files, heartbeats, kernel, network, observe, turn, units
 from .blocks import Beats
 from .configfs import ConfigFs
 from .devices import Device
@@ -80,6 +81,10 @@ class System:
             raise O2cbError(join_problems(f"region {uuid}: {why}" for uuid, why in reading.problems.items()))
         return reading.beats
 
+    def unreachable(self, own: Node, peers: Sequence[Node]) -> frozenset[int]:
+        """The numbers of the peers to which no TCP connection can be made."""
+        return network.unreachable(own, peers)
+
     def region_geometry(self, device: Device) -> LiveRegion:
         """Where the heartbeat blocks lie.
 
@@ -96,6 +101,10 @@ class System:
         return LiveRegion(device.superblock.uuid, device.kernel_name, block_bytes, start // block_bytes, 255)
 
     # what shall be
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Held from before the node is looked at until the change is done: one change at a time on a node."""
+        return turn.taken()
 
     def locate(self, plan: Plan) -> list[tuple[Device, LiveRegion]]:
         """Prove, before the first step, that every region to be started is on this node, and say where it lies."""

@@ -28,6 +28,10 @@ _HEAD = "# Written by the Ansible collection ocfs2.o2cb. Changes are overwritten
 _STORAGE = "multipathd.service iscsi.service open-iscsi.service iscsid.service drbd.service rbdmap.service"
 
 
+REFUSED = 3
+"""Exit status of the program when live peers do not talk to this node: systemd must not try again."""
+
+
 def drop_in(device_wait: int, mount: str) -> str:
     """The drop-in of o2cb.service. `device_wait` is in seconds; coming online is given five minutes more.
 
@@ -50,6 +54,7 @@ ExecStop=
 ExecStop=/usr/bin/python3 {PROGRAM} offline
 ExecReload=
 Restart=on-failure
+RestartPreventExitStatus={REFUSED}
 RestartSec=10
 TimeoutStartSec={device_wait + 300}
 TimeoutStopSec=120

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -38,8 +39,12 @@ class FakeSystem:
     readings: list[Beats] = field(default_factory=lambda: [{}])
     connected: list[frozenset[int]] = field(default_factory=lambda: [frozenset()])
     missing: str = ""
+    cut_off: frozenset[int] = frozenset()
     fails_at: Verb | None = None
     log: list[str] = field(default_factory=list)
+
+    def turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def read(self) -> Have:
         return self.have
@@ -50,6 +55,9 @@ class FakeSystem:
 
     def beats(self, regions: Any, numbers: Any) -> Beats:
         return _next(self.readings)
+
+    def unreachable(self, own: Any, peers: Any) -> frozenset[int]:
+        return self.cut_off.intersection(peer.number for peer in peers)
 
     def locate(self, plan: Plan) -> list[tuple[Any, LiveRegion]]:
         if self.missing:

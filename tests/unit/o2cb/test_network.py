@@ -65,3 +65,13 @@ def test_a_real_connection_of_this_machine_is_read_from_the_kernel():
     assert network.connected(table, own, [own, peer]) == {1}
     assert network.connected(table, peer, [own, peer]) == {0}
     assert network.listens(table, "127.0.0.1", port)
+
+
+def test_a_peer_is_within_reach_when_its_port_takes_a_connection():
+    own = Node("n1", 1, "127.0.0.1")
+    with socket.create_server(("127.0.0.2", 0)) as listening, socket.create_server(("127.0.0.3", 0)) as gone:
+        ports = listening.getsockname()[1], gone.getsockname()[1]
+        gone.close()
+        peers = [Node("n2", 2, "127.0.0.2", ports[0]), Node("n3", 3, "127.0.0.3", ports[1])]
+        assert network.unreachable(own, peers) == {3}
+    assert network.unreachable(own, []) == frozenset()

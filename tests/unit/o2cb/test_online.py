@@ -87,6 +87,21 @@ def test_a_conflict_on_disk_is_refused_before_the_first_step(before, after, word
     assert system.log == []
 
 
+def test_a_live_peer_out_of_reach_is_refused_before_the_first_step():
+    system = FakeSystem(Have("n1"), [on_disk(beat(2)), on_disk(beat(2, 1004))], cut_off=frozenset((2,)))
+    with pytest.raises(O2cbError, match=r"n2 \(10\.0\.0\.2:7777\) is live and cannot be reached") as refusal:
+        come_online(system)
+    assert system.log == []
+    assert not isinstance(refusal.value, online.Refused), "it may be tried again"
+
+
+def test_a_crashed_peer_need_not_be_within_reach():
+    system = FakeSystem(Have("n1"), [on_disk(beat(2))], cut_off=frozenset((2,)))
+    come_online(system)
+    assert system.have.live is not None
+    assert system.have.live.online
+
+
 @pytest.mark.parametrize("relic", [beat(1), beat(2, threshold=61), beat(1, threshold=61, generation=0)])
 def test_what_a_crash_left_on_disk_is_no_conflict(relic):
     system = FakeSystem(Have("n1"), [on_disk(relic)])
