@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,14 @@ class Run:
 class Running:
     """A playbook that runs, in a session of its own."""
 
-    def __init__(self, lab: Lab, playbook: str, variables: Mapping[str, Any], stop_after: str = "") -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        playbook: str,
+        variables: Mapping[str, Any],
+        stop_after: str = "",
+        inventory: Sequence[Path] = (),
+    ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="o2cb-run-")
         self._record = Path(self._directory.name, "record")
         self._record.touch()
@@ -82,6 +89,7 @@ class Running:
             "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
             "ANSIBLE_CALLBACKS_ENABLED": "recorder",
             "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_INVENTORY": ",".join(map(str, [lab.inventory, *inventory])),
             "ANSIBLE_RETRY_FILES_ENABLED": "0",
             "O2CB_RECORD": str(self._record),
             "O2CB_STOP_AFTER": stop_after,
@@ -142,16 +150,20 @@ class Running:
 
 
 class Controller:
-    """Ansible as an administrator of this lab would use it. `defaults` are extra variables of every run."""
+    """Ansible as an administrator of this lab would use it. `defaults` are extra variables of every run.
 
-    def __init__(self, lab: Lab, **defaults: Any) -> None:
+    `inventory` are further inventories, which win over that of the lab.
+    """
+
+    def __init__(self, lab: Lab, inventory: Sequence[Path] = (), **defaults: Any) -> None:
         self.lab = lab
+        self.inventory = inventory
         self.defaults = defaults
 
     @contextmanager
     def start(self, playbook: str, stop_after: str = "", **variables: Any) -> Iterator[Running]:
         """Start a playbook and leave it running; it is ended at the end of the block."""
-        running = Running(self.lab, playbook, {**self.defaults, **variables}, stop_after)
+        running = Running(self.lab, playbook, {**self.defaults, **variables}, stop_after, self.inventory)
         try:
             yield running
         finally:
