@@ -17,7 +17,7 @@ from faults.controller import Controller
 from lab import Lab
 from lab.node import Node
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "o2cb_heartbeat_dead_threshold": 7,
     "o2cb_idle_timeout_ms": 10000,
     "o2cb_purge": True,

@@ -140,7 +140,7 @@ def test_a_change_that_ends_with_all_nodes_offline_is_finished(cluster: Controll
 
 
 def test_a_change_that_ends_while_nodes_come_back_is_finished(cluster: Controller, nodes: list[Node]) -> None:
-    idle = int(str(SETTINGS["o2cb_idle_timeout_ms"])) + 2000
+    idle = SETTINGS["o2cb_idle_timeout_ms"] + 2000
     with cluster.start(SITE, o2cb_idle_timeout_ms=idle) as running:
         running.wait_for_task(OFFLINE)
         wait_for_regions(nodes[0], running)
