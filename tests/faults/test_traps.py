@@ -140,9 +140,8 @@ def test_the_unit_is_not_active_without_a_heartbeat_and_comes_up_when_the_disks_
 def test_a_value_that_the_kernel_drops_in_silence_is_an_error(cluster: Controller, nodes: list[Node]) -> None:
     node = nodes[0]
     top = f"{kernel.TREE}/lab"
-    buffered = f"import os; file = open('{top}/idle_timeout_ms', 'w'); file.write('1'); print('written'); os._exit(0)"
-    done = node.run(f'python3 -c "{buffered}"')
-    assert (done.rc, done.stdout) == (0, "written\n")
+    done = node.run(f"python3 -c \"open('{top}/idle_timeout_ms', 'w').write('1'); print('written')\"")
+    assert (done.rc, done.stdout, done.stderr) == (0, "written\n", "")
     done = node.run(f"echo 61 > {top}/heartbeat/dead_threshold")
     assert (done.rc, done.stderr) == (0, "")
     assert kernel.attribute(node, "idle_timeout_ms") == str(SETTINGS["o2cb_idle_timeout_ms"])
