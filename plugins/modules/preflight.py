@@ -92,6 +92,11 @@ actions:
   returned: success
   type: list
   elements: str
+cluster:
+  description: The cluster as this host would have it, from the options and what its C(cluster.conf) has beyond them.
+  returned: success
+  type: dict
+  sample: {name: storage, heartbeat_mode: global, nodes: [], regions: []}
 problems:
   description: Everything that stands in the way, each with its remedy.
   returned: failure
@@ -102,6 +107,7 @@ problems:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.o2cb import arguments, preflight
+from ..module_utils.o2cb import plan as planning
 from ..module_utils.o2cb.errors import O2cbError, join_problems
 from ..module_utils.o2cb.system import System
 
@@ -127,6 +133,7 @@ def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
         "running": plan.have.live.cluster.name if plan.have.live else None,
         "scope": str(plan.scope),
         "actions": [str(step) for step in plan.steps],
+        "cluster": planning.as_facts(plan.target),
     }
 
 

@@ -105,6 +105,32 @@ def _listed(regions: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{region['uuid']} on {region['device']}" for region in regions) or "none"
 
 
+def differences(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What would not be the same in the clusters of these hosts, which come from the inventory and from each host's own
+    cluster.conf. No node could join a domain then.
+
+    Taken from what the module `preflight` found on each host. Regions that are still to be formatted have no name yet.
+    """
+    problems = []
+    for what in ("nodes", "regions"):
+        found = {host: {_told(one) for one in hostvars[host]["__o2cb_preflight"]["cluster"][what]} for host in hosts}
+        for extra in sorted(set().union(*found.values()) - {""}):
+            having = [host for host in hosts if extra in found[host]]
+            lacking = [host for host in hosts if extra not in found[host]]
+            if lacking:
+                problems.append(
+                    f"{', '.join(having)} would have {extra}, and {', '.join(lacking)} not: it is in the cluster.conf "
+                    "of the one only; give it in the inventory, or remove it by o2cb_purge=true"
+                )
+    return problems
+
+
+def _told(member: Mapping[str, Any] | str) -> str:
+    if isinstance(member, str):
+        return "" if member.startswith(model.PENDING) else f"region {member}"
+    return f"node {model.Node.from_mapping(member)}"
+
+
 def rich_rules(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
     """firewalld's rich rules that accept the cluster's port from each of its nodes, as it lists them itself."""
     ports = sorted({int(node["port"]) for node in nodes})
