@@ -70,6 +70,15 @@ def remove(path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
+def remove_with_directory(path: str) -> None:
+    """Remove a file, and its directory where that is empty then."""
+    remove(path)
+    try:
+        os.rmdir(os.path.dirname(path))
+    except OSError:
+        return
+
+
 def sync_directory(directory: str) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

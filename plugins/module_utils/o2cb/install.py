@@ -135,7 +135,8 @@ def _absent(system: System, unit: str, unit_path: str) -> Plan:
     if units.DROP_IN in present and _enabled(system, SERVICE):
         result.add(f"disable {SERVICE}", lambda: system.systemctl("disable", SERVICE))
     for path in present:
-        result.add(f"remove {path}", lambda path=path: files.remove(path))  # type: ignore[misc]
+        remove = files.remove_with_directory if path in (units.DROP_IN, units.PROGRAM) else files.remove
+        result.add(f"remove {path}", lambda path=path, remove=remove: remove(path))  # type: ignore[misc]
         result.add_diff(path, "present\n", "")
     if present:
         result.add("reload systemd", lambda: system.systemctl("daemon-reload"))

@@ -132,7 +132,10 @@ class System:
     def _apply_one(self, plan: Plan, step: Step) -> None:
         going = plan.have.live.cluster.name if plan.have.live else _name(plan)
         actions: dict[Verb, Callable[[], None]] = {
-            Verb.WRITE_CONF: lambda: files.write(step.subject, step.value),
+            # Without a cluster there is no file, as before the first one.
+            Verb.WRITE_CONF: lambda: (
+                files.write(step.subject, step.value) if step.value else files.remove(step.subject)
+            ),
             Verb.WRITE_SYSCONFIG: lambda: files.write(step.subject, step.value),
             Verb.LOAD_MODULE: lambda: kernel.load(step.subject, self.run),
             Verb.SELECT_STACK: lambda: self._select_stack(step.subject),

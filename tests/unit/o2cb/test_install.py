@@ -73,6 +73,7 @@ def machine(tmp_path, monkeypatch) -> Machine:
             read_line=lambda path: files.read_line(under(path)),
             write=lambda path, text, **how: files.write(under(path), text, **how),
             remove=lambda path: files.remove(under(path)),
+            remove_with_directory=lambda path: files.remove_with_directory(under(path)),
         ),
     )
     monkeypatch.setattr(
@@ -142,6 +143,7 @@ def test_absent_takes_away_what_present_brought_and_nothing_else(machine):
     machine.log.clear()
     carry_out(machine, state="absent")
     assert machine.files() == before
+    assert not any(os.path.exists(machine.under(os.path.dirname(path))) for path in (units.DROP_IN, units.PROGRAM))
     assert machine.enabled == set()
     assert machine.log[-1] == "daemon-reload"
     assert carry_out(machine, state="absent") == []
