@@ -35,7 +35,7 @@ def test_a_rebooted_node_comes_back(nodes: list[Node], comes_online: ComesOnline
 def test_a_disk_that_appears_late_is_waited_for(nodes: list[Node], comes_online: ComesOnline) -> None:
     node = nodes[1]
     regions = kernel.regions(node)
-    node.disk_late(20, ["hb1"])
+    node.disk_late(40, ["hb1"])
     reboot(node)
     comes_online(node)
     assert kernel.regions(node) == regions

@@ -17,9 +17,8 @@ from lab import Node, ssh
 
 DOMAIN = "/dlm/app"
 OURS = [
-    "/etc/ocfs2/cluster.conf",
     "/etc/systemd/system/dlm.mount",
-    "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf",
+    "/etc/systemd/system/o2cb.service.d",
     "/etc/modules-load.d/ocfs2.o2cb.conf",
     "/etc/sysctl.d/90-ocfs2.o2cb.conf",
     "/usr/local/lib/ocfs2.o2cb",
@@ -70,6 +69,8 @@ def gone(node: Node) -> None:
     """Nothing of ours is left but the disks."""
     left = node.run(f"ls -d {' '.join(OURS)} 2>/dev/null; ls /sys/kernel/config/cluster").stdout
     assert left == ""
+    conf = "/etc/ocfs2/cluster.conf"
+    assert node.run(f"[ ! -e {conf} ] || {{ [ -s {conf} ] && ! grep -w lab {conf}; }}").ok
     assert not node.run("grep ocfs2_dlmfs /proc/mounts").ok
     assert not node.run("systemctl is-enabled --quiet dlm.mount").ok
     assert "O2CB_ENABLED=false" in node.run("cat /etc/default/o2cb").stdout
@@ -83,8 +84,8 @@ def test_a_node_in_use_keeps_the_cluster_up(
     with mounted_volume(nodes[2]):
         refused("node3", "/mnt", "unmount")
     with program_with_a_lock(nodes[1]):
-        refused("node2", '"app"', "force")
-    refused("node2", '"app"', "force")
+        refused("node2", "domain app", "force")
+    refused("node2", "domain app", "force")
 
 
 def test_force_drops_locks_that_nobody_holds(controller: Controller, nodes: list[Node]) -> None:

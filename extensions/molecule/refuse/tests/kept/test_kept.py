@@ -19,11 +19,12 @@ cluster:
     colour = green
 
 node:
-    name = node9
-    number = 9
-    ip_address = 10.22.0.19
+    name = node1
+    number = 1
+    ip_address = 10.22.0.11
     ip_port = 7777
     cluster = lab
+    rack = 7
 """
 OTHER = """\
 cluster:
@@ -48,7 +49,7 @@ def test_what_is_not_ours_is_kept(controller: Controller, nodes: list[Node]) -> 
     for text in (first, third):
         assert "# written by hand\n" in text
         assert "colour = green\n" in text
-        assert "name = node9\n" in text
+        assert "rack = 7\n" in text
     for text in (second, third):
         assert OTHER.strip() in text
     for node in nodes:

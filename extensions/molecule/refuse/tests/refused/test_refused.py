@@ -139,3 +139,10 @@ def test_cluster_conf_has_carriage_returns(refuses: Refuses, nodes: list[Node]) 
     conf = r"cluster:\r\n\tname = lab\r\n\tnode_count = 0\r\n\theartbeat_mode = global\r\n\r\n"
     with changed(nodes[1], f"mkdir /etc/ocfs2 && printf '{conf}' > /etc/ocfs2/cluster.conf", "rm -r /etc/ocfs2"):
         refuses("node2", "cluster.conf", "line 1", "carriage return", "sed -i")
+
+
+def test_cluster_conf_of_one_host_has_a_further_node(refuses: Refuses, nodes: list[Node]) -> None:
+    conf = r"cluster:\n\tname = lab\n\tnode_count = 1\n\nnode:\n\tname = node9\n\tnumber = 9\n\tip_address = 10.22.0.19"
+    conf += r"\n\tip_port = 7777\n\tcluster = lab\n"
+    with changed(nodes[2], f"mkdir /etc/ocfs2 && printf '{conf}' > /etc/ocfs2/cluster.conf", "rm -r /etc/ocfs2"):
+        refuses("node3 would have node node9", "node1, node2 not", "o2cb_purge=true")
