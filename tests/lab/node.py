@@ -136,7 +136,7 @@ class Node:
 
     def boots(self) -> int:
         """How often the node has been booted since it was made."""
-        return sum(event == BOOT for _, event in self.history())
+        return sum(event == BOOT for _time, event in self.history())
 
     def ends(self) -> list[tuple[float, str]]:
         """How each boot ended: time (seconds of the epoch) and `rebooted`, `fenced`, `panicked`, `powered off`…"""
