@@ -21,6 +21,12 @@ options:
     description: Seconds to wait at boot for the heartbeat devices and the node's address, before systemd tries again.
     type: int
     default: 120
+  locks:
+    description:
+      - Also install o2keep, the daemon that holds the locks of M(ocfs2.o2cb.lock), and the command C(o2ctl).
+      - They are experimental. O(locks=false) removes them, unless locks are held.
+    type: bool
+    default: false
   mount:
     description: Mount point of dlmfs.
     type: path
@@ -76,6 +82,7 @@ from ..module_utils.o2cb.system import System
 
 ARGUMENT_SPEC = {
     "device_wait": {"type": "int", "default": 120},
+    "locks": {"type": "bool", "default": False},
     "mount": {"type": "path", "default": "/dlm"},
     "sysctl": {"type": "dict", "default": {"kernel.panic": 30, "kernel.panic_on_oops": 1}},
     "program": {"type": "str"},

@@ -10,7 +10,7 @@ module: dlmfs
 version_added: 0.1.0
 short_description: Mount dlmfs and prove that the lock manager works
 description:
-  - Starts or stops the mount unit that M(ocfs2.o2cb.boot) has installed.
+  - Starts or stops the mount unit that M(ocfs2.o2cb.boot) has installed, and starts o2keep where that is installed.
   - With O(verify=true), joins a test domain and leaves it again. That fails on a node whose regions, node table or
     timeouts differ from those of the others, and says so.
 options:
@@ -70,10 +70,13 @@ verified:
   type: bool
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import domains, units
+from ..module_utils.o2cb import domains, keeping, units
 from ..module_utils.o2cb.errors import O2cbError, join_problems
+from ..module_utils.o2cb.install import KEEPER_SERVICE
 from ..module_utils.o2cb.system import System
 
 TYPE_CHECKING = False
@@ -93,27 +96,37 @@ def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, An
     path = options["path"]
     mounted = path in domains.mounts()
     wanted = options["state"] == "mounted"
-    changed = mounted != wanted
+    unit = units.mount_unit_name(path)
     if not wanted:
         held = [domain for domain in domains.joined() if domain.mount == path and domain.locks]
         if held:
             reasons = [f"domain {domain.name} has {len(domain.locks)} lock(s)" for domain in held]
             raise O2cbError(f"{path} is in use: {join_problems(reasons)}; release them first")
-    if changed and not check:
-        system.systemctl("start" if wanted else "stop", units.mount_unit_name(path))
-        if (path in domains.mounts()) != wanted:
-            raise O2cbError(
-                f"{path} is still not {options['state']}: see `systemctl status {units.mount_unit_name(path)}`"
-            )
+    actions = []
+    if mounted != wanted:
+        actions.append(f"{'mount' if wanted else 'unmount'} dlmfs on {path}")
+        if not check:
+            system.systemctl("start" if wanted else "stop", unit)
+            if (path in domains.mounts()) != wanted:
+                raise O2cbError(f"{path} is still not {options['state']}: see `systemctl status {unit}`")
+    if wanted and os.path.exists(units.KEEPER) and not keeping.runs():
+        actions.append("start o2keep")
+        if not check:
+            system.systemctl("start", KEEPER_SERVICE)
     verifies = wanted and options["verify"] and not check
     if verifies:
         domains.prove(options["verify_domain"], path, options["timeout"])
-    words = {"mounted": ("unmounted\n", "mounted\n"), "unmounted": ("mounted\n", "unmounted\n")}[options["state"]]
+    before, after = ("unmounted\n", "mounted\n") if wanted else ("mounted\n", "unmounted\n")
     return {
-        "changed": changed,
-        "actions": [f"{'mount' if wanted else 'unmount'} dlmfs on {path}"] if changed else [],
+        "changed": bool(actions),
+        "actions": actions,
         "verified": verifies,
-        "diff": {"before_header": path, "after_header": path, "before": words[not changed], "after": words[1]},
+        "diff": {
+            "before_header": path,
+            "after_header": path,
+            "before": before if mounted != wanted else after,
+            "after": after,
+        },
     }
 
 

@@ -21,7 +21,7 @@ PACKAGE = "ocfs2_o2cb"
 
 _MAIN = f"""import sys
 
-from {PACKAGE}.o2cb.boot import main
+from {PACKAGE}.program import main
 
 sys.exit(main(sys.argv[1:]))
 """

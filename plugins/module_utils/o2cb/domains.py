@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import Sequence
 
-from . import files
+from . import files, keeping
 from .deadline import DeadlineExceeded, Progress, call
 from .errors import O2cbError
 
@@ -113,17 +113,29 @@ def _in_kernel() -> list[str]:
 def in_use() -> list[str]:
     """Why this node must not leave the cluster now, in words.
 
-    Mounted file systems, locks, unseen members of a domain.
+    Mounted file systems, locks, those of o2keep too, unseen members of a domain.
     """
     volumes = mounts("ocfs2")
+    kept, held = keeping.domains_and_locks()
     reasons = [f"an OCFS2 file system is mounted on {path}" for path in volumes]
+    if held:
+        reasons.append(f"o2keep holds {len(held)} lock(s): {_few(held)}")
     for domain in joined():
         if domain.locks:
-            shown = ", ".join(domain.locks[:5]) + (", …" if len(domain.locks) > 5 else "")
-            reasons.append(f"domain {domain.name} has {len(domain.locks)} lock(s) under {domain.mount}: {shown}")
-        elif not domain.mount and not (volumes and re.fullmatch(r"[0-9A-F]{6,32}", domain.name)):
+            reasons.append(
+                f"domain {domain.name} has {len(domain.locks)} lock(s) under {domain.mount}: {_few(domain.locks)}"
+            )
+        elif (
+            not domain.mount
+            and not any(name.startswith(domain.name) for name in kept)
+            and not (volumes and re.fullmatch(r"[0-9A-F]{6,32}", domain.name))
+        ):
             reasons.append(f"domain {domain.name} is joined by a program through a mount of its own")
     return reasons
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def join(name: str, mount: str = DEFAULT_MOUNT, seconds: float = 130.0) -> None:
@@ -148,9 +160,14 @@ def join(name: str, mount: str = DEFAULT_MOUNT, seconds: float = 130.0) -> None:
             "does not answer; look at cluster_info on all nodes"
         ) from None
     except OSError as error:
-        name_of_errno = errno.errorcode.get(error.errno or 0, f"error {error.errno}")
-        words = _JOIN_WORDS.get(error.errno or 0, os.strerror(error.errno or 0))
-        raise O2cbError(f'{name_of_errno} joining domain "{name}": {words}', errno=error.errno) from None
+        raise explain_join(error, name) from None
+
+
+def explain_join(error: OSError, name: str) -> O2cbError:
+    """What the kernel means when it does not let this node join a domain, in words."""
+    name_of_errno = errno.errorcode.get(error.errno or 0, f"error {error.errno}")
+    words = _JOIN_WORDS.get(error.errno or 0, os.strerror(error.errno or 0))
+    return O2cbError(f'{name_of_errno} joining domain "{name}": {words}', errno=error.errno)
 
 
 def join_within(name: str, mount: str, seconds: float) -> None:

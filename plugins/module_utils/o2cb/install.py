@@ -20,10 +20,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import files, kernel, units
+from . import files, keeping, kernel, units
 from .errors import O2cbError
 from .plan import SERVICE
 from .system import System
+
+KEEPER_SERVICE = "o2keep.service"
 
 
 @dataclass
@@ -58,16 +60,25 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
     sysctl = {str(key): str(value) for key, value in options["sysctl"].items()}
     result = Plan()
     _program(result, str(options["program"]))
+    upgraded = bool(result.actions)
     before = len(result.actions)
     _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"]), unit))
     _text(result, unit_path, units.mount_unit(mount))
+    if options["locks"]:
+        _text(result, units.KEEPER, units.keeper())
     if len(result.actions) > before:
         result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
+    if options["locks"]:
+        _text(result, units.O2CTL, units.o2ctl(), mode=0o755)
+    elif os.path.lexists(units.KEEPER):
+        result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
+    if upgraded and keeping.runs():
+        result.add("upgrade o2keep", lambda: system.systemctl("kill", "--kill-who=main", KEEPER_SERVICE))
     _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
     _text(result, units.SYSCTL, units.sysctl(sysctl))
     for key, value in sorted(sysctl.items()):
         _sysctl(result, key, value)
-    for name in (SERVICE, unit):
+    for name in (SERVICE, unit, *((KEEPER_SERVICE,) if options["locks"] else ())):
         if not _enabled(system, name):
             result.add(f"enable {name}", lambda name=name: system.systemctl("enable", name))  # type: ignore[misc]
     return result
@@ -95,10 +106,10 @@ def _digest(path: str) -> str:
         return ""
 
 
-def _text(result: Plan, path: str, text: str) -> None:
+def _text(result: Plan, path: str, text: str, mode: int = 0o644) -> None:
     old = files.read(path)
     if old != text:
-        result.add(f"write {path}", lambda: files.write(path, text))
+        result.add(f"write {path}", lambda: files.write(path, text, mode))
         result.add_diff(path, old or "", text)
 
 
@@ -126,10 +137,23 @@ def _enabled(system: System, unit: str) -> bool:
     return system.run(["systemctl", "is-enabled", "--quiet", unit])[0] == 0
 
 
+def _end_keeper(system: System) -> None:
+    """Its unit refuses to be stopped, so that nobody drops locks by mistake. Without its file it cannot start again."""
+    locks = keeping.domains_and_locks()[1]
+    if locks:
+        raise O2cbError(f"o2keep holds {len(locks)} lock(s), {', '.join(locks[:5])}: release them first")
+    system.systemctl("disable", KEEPER_SERVICE)
+    files.remove(units.KEEPER)
+    system.systemctl("daemon-reload")
+    system.systemctl("stop", KEEPER_SERVICE)
+
+
 def _absent(system: System, unit: str, unit_path: str) -> Plan:
     result = Plan()
-    ours = [unit_path, units.DROP_IN, units.MODULES_LOAD, units.SYSCTL, units.PROGRAM]
+    ours = [unit_path, units.DROP_IN, units.KEEPER, units.O2CTL, units.MODULES_LOAD, units.SYSCTL, units.PROGRAM]
     present = [path for path in ours if os.path.lexists(path)]
+    if units.KEEPER in present:
+        result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
     if unit_path in present:
         result.add(f"stop and disable {unit}", lambda: system.systemctl("disable", "--now", unit))
     if units.DROP_IN in present and _enabled(system, SERVICE):

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Callable, Sequence
 
 from . import conf as conf_file
-from . import configfs, devices, domains, files, heartbeats, kernel, network, observe, turn, units
+from . import configfs, devices, domains, files, heartbeats, keeping, kernel, network, observe, turn, units
 from .blocks import Beats
 from .configfs import ConfigFs
 from .devices import Device
@@ -167,6 +167,7 @@ class System:
 
         A plan that would drop locks has been refused, unless forced.
         """
+        keeping.leave_domains()
         for domain in domains.joined():
             if domain.mount:
                 domains.leave(domain.name, domain.mount, force=force)

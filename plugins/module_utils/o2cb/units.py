@@ -20,6 +20,8 @@ from __future__ import annotations
 
 PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
 DROP_IN = "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf"
+KEEPER = "/etc/systemd/system/o2keep.service"
+O2CTL = "/usr/local/bin/o2ctl"
 MODULES_LOAD = "/etc/modules-load.d/ocfs2.o2cb.conf"
 SYSCTL = "/etc/sysctl.d/90-ocfs2.o2cb.conf"
 
@@ -59,6 +61,47 @@ RestartSec=10
 TimeoutStartSec={device_wait + 300}
 TimeoutStopSec=120
 KillMode=process
+"""
+
+
+def keeper() -> str:
+    """o2keep.service. A start limit, or a stop by hand, would empty systemd's store and drop every lock: neither is.
+
+    It does not require o2cb.service, for then a stop of that, even one that is refused, would stop it. It is upgraded
+    by a signal to its main process; its workers end by themselves. At shutdown it releases all before o2cb leaves.
+    """
+    return f"""{_HEAD}[Unit]
+Description=Keeper of the o2cb cluster's locks
+Documentation=man:o2ctl(8)
+After=o2cb.service
+StartLimitIntervalSec=0
+RefuseManualStop=yes
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=/usr/bin/python3 {PROGRAM} o2keep
+Restart=always
+RestartSec=100ms
+FileDescriptorStoreMax=100000
+LimitNOFILE=524288
+KillMode=process
+WatchdogSec=10
+TimeoutStopSec=60
+RuntimeDirectory=o2keep
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=restart
+StateDirectory=o2keep
+
+[Install]
+WantedBy=remote-fs.target
+"""
+
+
+def o2ctl() -> str:
+    """The command that people type."""
+    return f"""#!/bin/sh
+{_HEAD}exec /usr/bin/python3 {PROGRAM} o2ctl "$@"
 """
 
 

@@ -24,6 +24,7 @@ OPTIONS = {
     "mount": "/dlm",
     "device_wait": 120,
     "sysctl": {"kernel.panic": 30},
+    "locks": False,
     "program": base64.b64encode(zlib.compress(PROGRAM)).decode(),
 }
 MOUNT_UNIT = "/etc/systemd/system/dlm.mount"
@@ -71,7 +72,7 @@ def machine(tmp_path, monkeypatch) -> Machine:
         SimpleNamespace(
             read=lambda path: files.read(under(path)),
             read_line=lambda path: files.read_line(under(path)),
-            write=lambda path, text, **how: files.write(under(path), text, **how),
+            write=lambda path, text, *how, **more: files.write(under(path), text, *how, **more),
             remove=lambda path: files.remove(under(path)),
             remove_with_directory=lambda path: files.remove_with_directory(under(path)),
         ),

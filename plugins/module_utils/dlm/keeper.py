@@ -1,0 +1,662 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""o2keep: the one process on a node that holds every lock of this collection.
+
+Theory of operation. A lock is a descriptor, so whoever holds the descriptor holds the lock. This daemon holds them all
+and does nothing else: it has no configuration and nothing to reload. It makes no call into dlmfs itself, for such a
+call may sleep for a minute: workers do, and hand the descriptors over. Before a node lock is granted, systemd holds it
+too, so the daemon may crash, be killed, restarted or upgraded, and no other node notices. The descriptors of a process
+lock are given to the process that asked and are *not* kept here: they die with the last process that inherited them,
+which the pipe that goes with them tells.
+
+    take     tries with jittered pauses until the deadline; one try at a time for a name. A try that does not come back
+             by the deadline is left to itself, and what it wins late is dropped.
+    grant    store at systemd, barrier (one for all grants of a turn of the loop), answer, publish the owner record.
+    release  systemd forgets, descriptors are closed, the files are unlinked, answer; the mount goes 1.5 s later.
+
+Everything runs in one thread around one selector; each waiting request has a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..o2cb import files
+from ..o2cb.errors import O2cbError
+from ..o2cb.keeping import SOCKET
+from . import channel, holding, modes, names
+from .holding import NODE, PROCESS, Holding, Identity
+from .pool import Pool
+from .store import Store, inherited
+from .token import SECOND
+from .worker import MOUNT_SECONDS
+
+SEEN = "/var/lib/o2keep/token"
+"""The largest token this node may have given out. Written ahead, so that it is rarely written."""
+
+SEEN_AHEAD = 10 * SECOND
+SHORTEST_WAIT = 0.25
+OVERTIME = 0.7
+"""A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
+
+PAUSE = (0.005, 0.05)
+STAMP_SECONDS = 4.0
+LOOK_SECONDS = 2.0
+SHUTDOWN_SECONDS = 20.0
+RECOVERING_SECONDS = 2.0
+"""A call that sleeps longer than this sleeps because a node is being recovered or is cut off."""
+
+_CREDENTIALS = struct.Struct("3i")
+
+
+@dataclass
+class Client:
+    """A connection. `uid` is the kernel's word for who is at the other end."""
+
+    sock: socket.socket
+    uid: int
+    pid: int
+    closed: bool = False
+
+
+@dataclass
+class Take:
+    """A request that waits for a lock."""
+
+    client: Client
+    what: Identity
+    deadline: float
+    asleep_since: float = 0.0
+    overtime: bool = False
+    done: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.what.key
+
+
+@dataclass
+class Clock:
+    """The heartbeats' time stamps, by node, from the last two readings."""
+
+    own: int = 0
+    stamps: dict[int, int] = field(default_factory=dict)
+    before: dict[int, int] = field(default_factory=dict)
+    problem: str = "the heartbeats have not been read yet"
+
+    def read(self, own: int, stamps: Mapping[int, int]) -> None:
+        self.before, self.stamps = self.stamps, dict(stamps)
+        self.own, self.problem = own, ""
+
+    def newest(self) -> float:
+        return float(max(self.stamps.values(), default=0))
+
+    def newest_live(self) -> float:
+        """Of the nodes whose stamp moved between the two readings; of all, while there was only one."""
+        moved = [stamp for node, stamp in self.stamps.items() if not self.before or self.before.get(node) != stamp]
+        return float(max(moved, default=0))
+
+
+class Keeper:
+    """The daemon. `run` is its loop."""
+
+    def __init__(self, environment: Mapping[str, str], worker: Sequence[str], path: str = SOCKET) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.store = Store(environment)
+        self.pool = Pool(self.selector, worker)
+        self.clock = Clock()
+        self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
+        self.seen = int(files.read_line(SEEN) or 0)
+        self.mark = self.seen
+        self.holdings: dict[str, Holding] = {}
+        self.domains: dict[str, int] = {}
+        self.trying: dict[tuple[str, str], Take] = {}
+        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+        self.granted: list[tuple[Take, Holding, list[int]]] = []
+        self.counter = 0
+        self.retiring = 0
+        self.stopping = False
+        self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 2e6
+        self._adopt(inherited(environment))
+        self._listen(path)
+
+    # the loop
+
+    def run(self) -> None:
+        """Serve until SIGTERM.
+
+        Then everything stays in systemd's store for the next one, unless the machine goes down.
+        """
+        wake, alarm = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(alarm)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(self, "stopping", True))
+        self.selector.register(wake, selectors.EVENT_READ, lambda: os.read(wake, 64))
+        self._read_stamps()
+        self._feed()
+        self._join(names.DEFAULT_DOMAIN, lambda _answer: None)
+        self.store.notify(f"READY=1\nSTATUS=holds {len(self.holdings)} locks")
+        while not self.stopping:
+            self._turn()
+        if shutting_down():
+            self._shut_down()
+
+    def _turn(self, longest: float | None = None) -> None:
+        """One turn of the loop: what has come, what is due, one barrier for all grants, workers for what waits."""
+        self.pool.turn()
+        waits = [seconds for seconds in (self._wait(), longest) if seconds is not None]
+        for key, _events in self.selector.select(min(waits, default=None)):
+            key.data()
+        self._due()
+        self._grant()
+
+    def at(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call this after so many seconds."""
+        self.counter += 1
+        heapq.heappush(self.timers, (time.monotonic() + seconds, self.counter, call))
+
+    def _wait(self) -> float | None:
+        return max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else None
+
+    def _due(self) -> None:
+        while self.timers and self.timers[0][0] <= time.monotonic():
+            heapq.heappop(self.timers)[2]()
+
+    def _feed(self) -> None:
+        if self.watchdog:
+            self.store.notify("WATCHDOG=1")
+            self.at(self.watchdog, self._feed)
+
+    # what systemd kept
+
+    def _adopt(self, kept: dict[str, list[int]]) -> None:
+        for name, descriptors in kept.items():
+            if name.startswith("domain-"):
+                self.domains[bytes.fromhex(name[len("domain-") :]).decode()] = descriptors[0]
+                continue
+            if name.startswith("info-"):
+                continue
+            found = holding.adopt(descriptors)
+            if found is None:
+                say(f"what systemd kept as {name!r} is not whole: dropped")
+                self.store.remove(name)
+                channel.close_all(descriptors)
+                continue
+            found.info = kept.get(f"info-{found.what.id}", [-1])[0]
+            self.holdings[found.what.id] = found
+            self._watch(found)
+            say(f"holds {found.what.name!r} again, mode {found.what.mode}, token {found.what.token}")
+
+    # clients
+
+    def _listen(self, path: str) -> None:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = f"{path}.{os.getpid()}"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        listener.bind(temporary)
+        os.chmod(temporary, 0o600)
+        listener.listen(128)
+        os.rename(temporary, path)
+        self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+
+    def _accept(self, listener: socket.socket) -> None:
+        sock, _address = listener.accept()
+        sock.setblocking(False)
+        pid, uid, _gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        client = Client(sock, uid, pid)
+        self.selector.register(sock, selectors.EVENT_READ, lambda: self._request(client))
+
+    def _request(self, client: Client) -> None:
+        try:
+            received = channel.receive(client.sock)
+        except BlockingIOError:
+            return
+        except (OSError, ValueError) as error:
+            self.answer(client, {"error": f"this is no request: {error}"})
+            self._close(client)
+            return
+        if received is None:
+            self._close(client)
+            return
+        message, descriptors = received
+        channel.close_all(descriptors)
+        if client.uid != 0:
+            self.answer(client, {"error": "only root may ask o2keep"})
+            return
+        verbs = {
+            "take": self._take,
+            "release": self._release,
+            "list": self._list,
+            "who": self._who,
+            "status": self._status,
+            "leave": self._leave,
+        }
+        verb = verbs.get(str(message.get("op")))
+        try:
+            if verb is None:
+                raise O2cbError(f"there is no operation {message.get('op')!r}")
+            verb(client, message)
+        except (O2cbError, KeyError, TypeError, ValueError) as error:
+            self.answer(client, {"error": str(error) if isinstance(error, O2cbError) else f"bad request: {error!r}"})
+
+    def answer(self, client: Client, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
+        """Send an answer; False when nobody is there to take it."""
+        if client.closed:
+            return False
+        try:
+            channel.send(client.sock, message, descriptors)
+        except OSError:
+            self._close(client)
+            return False
+        return True
+
+    def _close(self, client: Client) -> None:
+        if not client.closed:
+            client.closed = True
+            self.selector.unregister(client.sock)
+            client.sock.close()
+
+    # take
+
+    def _take(self, client: Client, message: dict[str, Any]) -> None:
+        mode = modes.parse(str(message.get("mode", "exclusive")))
+        kind = str(message.get("kind", NODE))
+        if kind not in (NODE, PROCESS) or mode is modes.Mode.NL:
+            raise O2cbError(f"a lock of kind {kind!r} and mode {mode.value} cannot be taken")
+        self.counter += 1
+        what = Identity(
+            id=f"{self.boot[:4]}{os.getpid():x}-{self.counter:x}",
+            domain=str(message.get("domain") or names.DEFAULT_DOMAIN),
+            name=str(message["name"]),
+            mode=mode.value,
+            kind=kind,
+            owner=str(message.get("owner", "")),
+            token=0,
+            since=int(time.time() * SECOND),
+        )
+        held = self._node_lock(what.key) if kind == NODE else None
+        if held is not None:
+            if held.what.mode != mode.value:
+                raise O2cbError(f"this node holds {what.name!r} in mode {held.what.mode} already: release it first")
+            self.answer(client, {"held": True, "changed": False, **_facts(held)})
+            return
+        wait = max(float(message.get("wait", 0)), SHORTEST_WAIT)
+        take = Take(client, what, time.monotonic() + wait)
+        self.at(wait, lambda: self._deadline(take))
+        take.asleep_since = time.monotonic()
+        self._join(take.what.domain, lambda answer: self._joined(take, answer))
+
+    def _node_lock(self, key: tuple[str, str]) -> Holding | None:
+        for held in self.holdings.values():
+            if held.what.key == key and held.what.kind == NODE and not held.releasing:
+                return held
+        return None
+
+    def _join(self, domain: str, tell: Callable[[dict[str, Any]], None]) -> None:
+        """Be a member of a domain for as long as this daemon runs: joining takes seconds, and a lock should not."""
+
+        def joined(answer: dict[str, Any], descriptors: list[int]) -> None:
+            if "error" not in answer and domain not in self.domains:
+                self.domains[domain] = descriptors.pop()
+                self.store.put(f"domain-{domain.encode().hex()}", [self.domains[domain]])
+            self.retire(descriptors)
+            tell(answer)
+
+        if domain in self.domains:
+            tell({})
+        else:
+            self.pool.run({"job": "join", "domain": domain}, [], joined)
+
+    def _joined(self, take: Take, answer: dict[str, Any]) -> None:
+        if "error" in answer:
+            self._finish(take, answer)
+        else:
+            self._try(take)
+
+    def _try(self, take: Take) -> None:
+        if take.done or take.client.closed:
+            take.done = True
+            return
+        if take.key in self.trying:
+            self.at(PAUSE[0], lambda: self._try(take))
+            return
+        if self.clock.problem:
+            self._finish(take, {"error": self.clock.problem})
+            return
+        self.trying[take.key] = take
+        take.asleep_since = time.monotonic()
+        job = {
+            "job": "take",
+            "domain": take.what.domain,
+            "resources": holding.resources(take.what.stored, modes.Mode(take.what.mode)),
+            "clocks": [self.clock.newest_live(), self.clock.newest(), self.seen],
+            **self._signature(take.what),
+        }
+        self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors))
+
+    def _signature(self, what: Identity) -> dict[str, Any]:
+        return {"node": self.clock.own, "boot": self.boot, "since": what.since, "owner": what.owner}
+
+    def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
+        del self.trying[take.key]
+        self.retire(descriptors[: answer.get("retire", 0)])
+        take.asleep_since = 0.0
+        if "token" in answer:
+            self._won(take, answer["token"], descriptors)
+        elif take.done:
+            pass
+        elif "busy" in answer:
+            if time.monotonic() < take.deadline:
+                self.at(random.uniform(*PAUSE), lambda: self._try(take))
+            else:
+                self._busy(take)
+        else:
+            self._finish(take, answer)
+
+    def _won(self, take: Take, number: int, descriptors: list[int]) -> None:
+        what = Identity(**{**vars(take.what), "token": number, "since": int(time.time() * SECOND)})
+        held = Holding(what, descriptors[0], descriptors[1:])
+        try:
+            self._remember(number)
+        except OSError as error:
+            self._finish(take, {"error": f"{SEEN} cannot be written, so a later token might fall: {error.strerror}"})
+        if take.done or take.client.closed:
+            self._let_go(held, lambda _answer: None)
+            return
+        gift: list[int] = []
+        if what.kind == PROCESS:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+            gift = [*held.locks, writer]
+            held.locks, held.pipe = [], reader
+        memory = holding.memory_file(what)
+        self.store.put(what.id, [*held.descriptors(), memory])
+        os.close(memory)
+        self.holdings[what.id] = held
+        self.granted.append((take, held, gift))
+
+    def _remember(self, number: int) -> None:
+        self.seen = max(self.seen, number)
+        if self.seen > self.mark:
+            files.write(SEEN, f"{self.seen + SEEN_AHEAD}\n")
+            self.mark = self.seen + SEEN_AHEAD
+
+    def _grant(self) -> None:
+        """One barrier for all grants of this turn, then their answers."""
+        granted, self.granted = self.granted, []
+        if not granted:
+            return
+        try:
+            self.store.flush()
+        except O2cbError as error:
+            for take, held, gift in granted:
+                channel.close_all(gift)
+                self._finish(take, {"error": str(error)})
+                self._let_go(held, lambda _answer: None)
+            return
+        for take, held, gift in granted:
+            taken = self._finish(take, {"held": True, "changed": True, **_facts(held)}, gift)
+            channel.close_all(gift)
+            self._watch(held)
+            if not taken and held.what.kind == NODE:
+                self._let_go(held, lambda _answer: None)
+            elif held.what.mode == modes.Mode.EX.value:
+                self._publish(held)
+
+    def _finish(self, take: Take, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
+        if take.done:
+            return False
+        take.done = True
+        return self.answer(take.client, message, descriptors)
+
+    def _deadline(self, take: Take) -> None:
+        """A sleeping call is left to itself.
+
+        Where the holder may be known, it is asked for, within a deadline of its own.
+        """
+        if take.done or any(waiting is take for waiting, _held, _gift in self.granted):
+            return
+        if not take.asleep_since:
+            self._busy(take)
+            return
+        if not take.overtime:
+            take.overtime = True
+            self.at(OVERTIME, lambda: self._deadline(take))
+            return
+        seconds = time.monotonic() - take.asleep_since
+        reason = "recovering" if seconds > RECOVERING_SECONDS else "unknown"
+        self._finish(take, {"held": False, "reason": reason, "asleep": round(seconds, 1)})
+
+    def _busy(self, take: Take) -> None:
+        def tell(answer: dict[str, Any]) -> None:
+            self._finish(take, {"held": False, "reason": "busy", **answer})
+
+        self.at(LOOK_SECONDS, lambda: tell({"holder": None}))
+        self._look(take.what, tell)
+
+    # the owner record
+
+    def _publish(self, held: Holding) -> None:
+        def published(answer: dict[str, Any], descriptors: list[int]) -> None:
+            self.retire(descriptors[: answer.get("retire", 0)])
+            shared = descriptors[answer.get("retire", 0) :]
+            if not shared:
+                return
+            if held.releasing:
+                channel.close_all(shared)
+                return
+            held.info = shared[0]
+            self.store.put(f"info-{held.what.id}", shared)
+
+        job = {
+            "job": "publish",
+            "domain": held.what.domain,
+            "name": names.info(held.what.stored),
+            "token": held.what.token,
+            **self._signature(held.what),
+        }
+        self.pool.run(job, [held.mount], published)
+
+    def _look(self, what: Identity, tell: Callable[[dict[str, Any]], None]) -> None:
+        """Who holds this lock: from here when it is this node, else from its `.info`."""
+        for held in self.holdings.values():
+            if held.what.key == what.key and not held.releasing:
+                tell({"holder": {"node": self.clock.own, **_facts(held)}})
+                return
+
+        def looked(answer: dict[str, Any], descriptors: list[int]) -> None:
+            self.retire(descriptors)
+            tell({"holder": answer.get("holder"), **({"error": answer["error"]} if "error" in answer else {})})
+
+        self.pool.run({"job": "look", "domain": what.domain, "name": names.info(what.stored)}, [], looked)
+
+    def _who(self, client: Client, message: dict[str, Any]) -> None:
+        name = str(message["name"])
+        domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
+        what = Identity("", domain, name, "EX", NODE, "", 0, 0)
+        names.stored(name)
+
+        def tell(answer: dict[str, Any]) -> None:
+            self.answer(client, answer)
+
+        self._look(what, tell)
+
+    # release
+
+    def _release(self, client: Client, message: dict[str, Any]) -> None:
+        domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
+        held = self._node_lock((domain, names.stored(str(message["name"]))))
+        if held is None:
+            self.answer(client, {"released": False, "changed": False})
+            return
+        facts = _facts(held)
+
+        def forgotten(answer: dict[str, Any]) -> None:
+            self.answer(client, answer if "error" in answer else {"released": True, "changed": True, **facts})
+
+        self._let_go(held, forgotten)
+
+    def _watch(self, held: Holding) -> None:
+        """A process lock ends when its pipe does: no process has its descriptors any more."""
+        if held.pipe >= 0:
+            self.selector.register(held.pipe, selectors.EVENT_READ, lambda: self._let_go(held, lambda _answer: None))
+
+    def _let_go(self, held: Holding, tell: Callable[[dict[str, Any]], None]) -> None:
+        """systemd forgets, descriptors die, files are unlinked, the mount goes later: in this order."""
+        if held.releasing:
+            return
+        held.releasing = True
+        self.store.remove(held.what.id)
+        if held.pipe >= 0:
+            if held.pipe in self.selector.get_map():
+                self.selector.unregister(held.pipe)
+            os.close(held.pipe)
+        channel.close_all(held.locks)
+        if held.info >= 0:
+            self.store.remove(f"info-{held.what.id}")
+            os.close(held.info)
+
+        def forgotten(answer: dict[str, Any], _descriptors: list[int]) -> None:
+            self.holdings.pop(held.what.id, None)
+            self.retire([held.mount])
+            tell(answer)
+
+        self.pool.run({"job": "forget", "domain": held.what.domain, "names": held.files()}, [held.mount], forgotten)
+
+    def retire(self, mounts: list[int]) -> None:
+        """Let mounts go, later and in a worker.
+
+        The kernel may still have work queued for them, and it takes its time.
+        """
+
+        def drop() -> None:
+            self.retiring -= 1
+            self.pool.run({"job": "drop"}, mounts, lambda _answer, _descriptors: None)
+            channel.close_all(mounts)
+
+        if mounts:
+            self.retiring += 1
+            self.at(MOUNT_SECONDS, drop)
+
+    # leaving
+
+    def _leave(self, client: Client, _message: dict[str, Any]) -> None:
+        """Leave all domains, so that the node can leave the cluster. Refused while a lock is held."""
+        held = [lock.what.name for lock in self.holdings.values()]
+        if held or self.trying:
+            raise O2cbError(f"{len(held) + len(self.trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
+        mounts = self._forget_domains()
+
+        def left(answer: dict[str, Any], _descriptors: list[int]) -> None:
+            self.answer(client, {"left": True, **answer})
+
+        self.pool.run({"job": "drop"}, mounts, left)
+        channel.close_all(mounts)
+
+    def _forget_domains(self) -> list[int]:
+        mounts = list(self.domains.values())
+        for domain in self.domains:
+            self.store.remove(f"domain-{domain.encode().hex()}")
+        self.domains.clear()
+        with contextlib.suppress(O2cbError):
+            self.store.flush()
+        return mounts
+
+    def _shut_down(self) -> None:
+        """The machine goes down: release everything in the order that the kernel bears, and leave the domains."""
+        for held in list(self.holdings.values()):
+            self._let_go(held, lambda _answer: None)
+        deadline = time.monotonic() + SHUTDOWN_SECONDS
+        while (self.holdings or self.retiring) and time.monotonic() < deadline:
+            self._turn(0.1)
+        channel.close_all(self._forget_domains())
+
+    # looking
+
+    def _list(self, client: Client, _message: dict[str, Any]) -> None:
+        """All holdings, in as many messages as they need; the last says so."""
+        rest = [_facts(held) for held in self.holdings.values() if not held.releasing]
+        while True:
+            part, rest = rest[:100], rest[100:]
+            if not self.answer(client, {"locks": part, "more": bool(rest)}):
+                return
+            if not rest:
+                return
+
+    def _status(self, client: Client, _message: dict[str, Any]) -> None:
+        """What people ask of this daemon: how much it holds, where, and which calls sleep in the kernel."""
+        asleep = [
+            (f"{job['job']} {job.get('name') or job.get('resources') or job.get('domain', '')}", round(seconds, 1))
+            for job, seconds in self.pool.asleep()
+        ]
+        kept = len(self.holdings) if self.store.works else 0
+        names_held = [held.what.name for held in self.holdings.values()]
+        self.answer(
+            client,
+            {
+                "node": self.clock.own,
+                "locks": len(names_held),
+                "names": names_held[:20],
+                "kept": kept,
+                "domains": sorted(self.domains),
+                "asleep": asleep,
+            },
+        )
+
+    def _read_stamps(self) -> None:
+        def read(answer: dict[str, Any], _descriptors: list[int]) -> None:
+            if "error" in answer:
+                self.clock.problem = str(answer["error"])
+            else:
+                self.clock.read(int(answer["own"]), {int(node): int(stamp) for node, stamp in answer["stamps"]})
+            self.at(STAMP_SECONDS, self._read_stamps)
+
+        self.pool.run({"job": "stamps"}, [], read)
+
+
+def main(worker: Sequence[str]) -> int:
+    """Run until stopped. Everything that may go wrong at the start is said in words."""
+    try:
+        Keeper(os.environ, worker).run()
+    except O2cbError as error:
+        say(f"o2keep: {error}")
+        return 1
+    return 0
+
+
+def _facts(held: Holding) -> dict[str, Any]:
+    """What people and programs are told of a lock."""
+    what = held.what
+    return {
+        "name": what.name,
+        "domain": what.domain,
+        "mode": what.mode,
+        "kind": what.kind,
+        "owner": what.owner,
+        "token": what.token,
+        "since": what.since,
+    }
+
+
+def shutting_down() -> bool:
+    done = subprocess.run(["systemctl", "is-system-running"], capture_output=True, text=True, timeout=10, check=False)
+    return done.stdout.strip() == "stopping"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(json.dumps(text)[1:-1] + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""systemd's side of a service: readiness, watchdog, and the store that keeps descriptors across a crash.
+
+The protocol is sd_notify(3) and sd_listen_fds(3), a few lines over a datagram socket. A message is only sure to be
+acted on once systemd has read it while its sender still lived; so a change of the store counts after a *barrier*: a
+pipe that systemd closes when it has read everything before. Barriers cost milliseconds, so one stands for many changes.
+
+systemd does not keep O_PATH descriptors, and drops one that polls as hung up. Without systemd (in a test) the store
+keeps nothing and says so.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+from typing import Mapping
+
+from ..o2cb.errors import O2cbError
+
+BARRIER_SECONDS = 5.0
+_FIRST_DESCRIPTOR = 3
+
+
+class Store:
+    """Descriptors kept by systemd under names. A name stands for all descriptors of one thing."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.address = environment.get("NOTIFY_SOCKET", "")
+        if self.address.startswith("@"):
+            self.address = "\0" + self.address[1:]
+        self._dirty = False
+
+    @property
+    def works(self) -> bool:
+        return bool(self.address)
+
+    def notify(self, text: str, descriptors: list[int] | None = None) -> None:
+        """Send one message to systemd; nothing without systemd."""
+        if not self.address:
+            return
+        ancillary = []
+        if descriptors:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.connect(self.address)
+            sock.sendmsg([text.encode()], ancillary)
+
+    def put(self, name: str, descriptors: list[int]) -> None:
+        """Ask systemd to keep these under a name. Counts after `flush`."""
+        self.notify(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", descriptors)
+        self._dirty = True
+
+    def remove(self, name: str) -> None:
+        """Ask systemd to close what it keeps under this name. Counts after `flush`."""
+        self.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+        self._dirty = True
+
+    def flush(self) -> None:
+        """Wait until systemd has acted on everything before. Raises O2cbError when it does not within the deadline."""
+        if not self._dirty or not self.address:
+            return
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            self.notify("BARRIER=1", [writer])
+            os.close(writer)
+            writer = -1
+            if not select.select([reader], [], [], BARRIER_SECONDS)[0]:
+                raise O2cbError(f"systemd did not take over the descriptors within {BARRIER_SECONDS:g} s")
+        finally:
+            os.close(reader)
+            if writer >= 0:
+                os.close(writer)
+        self._dirty = False
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, list[int]]:
+    """The descriptors that systemd hands over at the start, by name (LISTEN_FDS, LISTEN_FDNAMES)."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    count = int(environment.get("LISTEN_FDS", "0"))
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, list[int]] = {}
+    for index in range(count):
+        descriptor = _FIRST_DESCRIPTOR + index
+        os.set_inheritable(descriptor, False)
+        found.setdefault(names[index] if index < len(names) else "", []).append(descriptor)
+    return found

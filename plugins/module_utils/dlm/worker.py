@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A worker of the keeper: makes the calls into dlmfs that may sleep, one job at a time.
+
+A trylock can sleep for a minute while a dead node is recovered, and nothing can wake it. So each job runs in a process
+of its own that was started before by exec and owns no descriptor but its channel and those of its job: a lock that it
+holds in its sleep is its own, not one that it inherited. When the keeper has gone, or does not want the answer any
+more, the worker drops what it won, in the order that the kernel bears: descriptors, unlink, and the mount a good second
+later.
+
+    take     a lock, in a new detached mount      -> descriptors: the mount, then one per resource
+    publish  the owner record on `.info`          -> descriptor: `.info`, held at PR
+    look     at `.info`                           -> the record
+    forget   unlink the files of a released lock
+    join     a domain, to keep this node a member -> descriptor: the mount
+    stamps   of the heartbeats                    -> the newest time stamp of each node
+    drop     let mounts go
+
+An answer with `retire` brings that many mounts, as its first descriptors, that the keeper lets go of later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Any
+
+from ..o2cb import heartbeats, observe
+from ..o2cb.errors import O2cbError
+from . import channel, mount, record, token
+from .mount import BusyError, Mount
+from .record import Record
+
+MOUNT_SECONDS = 1.5
+"""The mount of a lock outlives it by this: the kernel may still have work queued for it."""
+
+PUBLISH_TRIES = 40
+UNLINK_SECONDS = 5.0
+"""systemd closes its copies of a descriptor in its own time; until then unlink says EBUSY."""
+
+Result = tuple[dict[str, Any], list[int]]
+
+
+def serve(sock: socket.socket) -> None:
+    """Work until the keeper closes the channel."""
+    while True:
+        received = channel.receive(sock)
+        if received is None:
+            return
+        job, descriptors = received
+        answer, results = _do(job, descriptors)
+        try:
+            channel.send(sock, answer, results)
+        except OSError:
+            _give_back(job, results)
+            return
+        channel.close_all(results)
+
+
+def _do(job: dict[str, Any], descriptors: list[int]) -> Result:
+    """One job. Its own descriptors are closed here, whatever happens."""
+    try:
+        return _JOBS[job["job"]](job, descriptors)
+    except BusyError as error:
+        return {"busy": str(error)}, []
+    except O2cbError as error:
+        return {"error": str(error)}, []
+    except OSError as error:
+        return {
+            "error": f"{job['job']} {job.get('name', '')}: {os.strerror(error.errno or 0)}",
+            "errno": error.errno,
+        }, []
+    finally:
+        channel.close_all(descriptors)
+
+
+def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
+    """All resources of a lock in their order, or none; then the token, written into the lock with the owner record."""
+    domain: str = job["domain"]
+    own = mount.create()
+    held: list[int] = []
+    try:
+        own.join(domain)
+        for name, exclusive in job["resources"]:
+            held.append(own.open(domain, name, exclusive))
+        previous = record.decode(os.pread(held[0], record.SIZE, 0))
+        number = previous.token if previous else 0
+        if job["resources"][0][1]:
+            number = token.next_token(previous.token if previous else None, token.Clocks(time.time(), *job["clocks"]))
+            os.write(held[0], record.encode(_owner(job, number)))
+    except BusyError as error:
+        return _without(own, domain, held, {"busy": str(error)})
+    except (O2cbError, OSError) as error:
+        return _without(own, domain, held, {"error": str(error)})
+    return {"token": number}, [own.directory, *held]
+
+
+def _without(own: Mount, domain: str, held: list[int], answer: dict[str, Any]) -> Result:
+    """Give back what was taken, and the file that a busy try leaves behind.
+
+    The mount is for the keeper to let go of.
+    """
+    channel.close_all(held)
+    for name in _names(own, domain):
+        own.unlink(domain, name)
+    return {**answer, "retire": 1}, [own.directory]
+
+
+def _owner(job: dict[str, Any], number: int) -> Record:
+    return Record(job["node"], job["boot"], job["since"], number, job["owner"])
+
+
+def _names(own: Mount, domain: str) -> list[str]:
+    try:
+        descriptor = os.open(domain, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=own.directory)
+    except FileNotFoundError:
+        return []
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(job: dict[str, Any], descriptors: list[int]) -> Result:
+    """Write the record on `.info` at EX, then fall to PR, so that every node can read who holds the lock.
+
+    Closing the EX descriptor does not downgrade. A blocking PR open through a second mount of this node makes o2dlm ask
+    for it, which the first mount grants at once, since nobody holds it at EX any more.
+    """
+    own = Mount(descriptors[0])
+    domain, name = job["domain"], job["name"]
+    exclusive = _try_often(own, domain, name)
+    os.write(exclusive, record.encode(_owner(job, job["token"])))
+    shared = own.open(domain, name, exclusive=False)
+    os.close(exclusive)
+    second = mount.create()
+    second.join(domain)
+    waiter = os.open(f"{domain}/{name}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=second.directory)
+    os.close(waiter)
+    second.unlink(domain, name)
+    return {"retire": 1}, [second.directory, shared]
+
+
+def _try_often(own: Mount, domain: str, name: str) -> int:
+    """A reader takes PR for some microseconds; so a single try at EX may meet one."""
+    for attempt in range(PUBLISH_TRIES):
+        try:
+            return own.open(domain, name, exclusive=True)
+        except BusyError:
+            if attempt == PUBLISH_TRIES - 1:
+                raise
+            time.sleep(0.005 + 0.01 * (os.getpid() % 7) / 7)
+    raise BusyError(name)
+
+
+def _look(job: dict[str, Any], _descriptors: list[int]) -> Result:
+    """The record of a lock's holder. EX on `.info` can be had only when no holder shows itself there."""
+    domain, name = job["domain"], job["name"]
+    own = mount.create()
+    own.join(domain)
+    answer: dict[str, Any] = {"held": True, "holder": None}
+    for attempt in range(3):
+        try:
+            os.close(own.open(domain, name, exclusive=True))
+            answer = {"held": False}
+            break
+        except BusyError:
+            time.sleep(0.01 * (attempt + 1))
+    else:
+        with contextlib.suppress(BusyError):
+            descriptor = own.open(domain, name, exclusive=False)
+            found = record.decode(os.pread(descriptor, record.SIZE, 0))
+            os.close(descriptor)
+            answer["holder"] = vars(found) if found else None
+    return _without(own, domain, [], answer)
+
+
+def _forget(job: dict[str, Any], descriptors: list[int]) -> Result:
+    own = Mount(descriptors[0])
+    deadline = time.monotonic() + UNLINK_SECONDS
+    for name in job["names"]:
+        while True:
+            try:
+                own.unlink(job["domain"], name)
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.002)
+    return {}, []
+
+
+def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
+    own = mount.create()
+    own.join(job["domain"])
+    return {}, [own.directory]
+
+
+def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
+    """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left."""
+    live = observe.live(())
+    if live is None or not live.online:
+        return {"error": "this node is not online in an o2cb cluster: see `systemctl status o2cb`"}, []
+    numbers = [node.number for node in live.cluster.nodes]
+    reading = heartbeats.read(live.regions, numbers)
+    stamps: dict[int, int] = {}
+    for beats in reading.beats.values():
+        for number, beat in beats.items():
+            if beat.valid:
+                stamps[number] = max(stamps.get(number, 0), beat.sequence)
+    own = live.cluster.node(live.local or "")
+    return {"own": own.number if own else 0, "stamps": sorted(stamps.items())}, []
+
+
+def _drop(_job: dict[str, Any], _descriptors: list[int]) -> Result:
+    """The descriptors of the mounts are closed when the job ends; the keeper has closed its own."""
+    return {}, []
+
+
+def _give_back(job: dict[str, Any], results: list[int]) -> None:
+    """Nobody wants the answer. What was won is dropped in good order."""
+    if job["job"] == "take" and results:
+        own = Mount(results[0])
+        channel.close_all(results[1:])
+        for name, _exclusive in job["resources"]:
+            own.unlink(job["domain"], name)
+        time.sleep(MOUNT_SECONDS)
+        os.close(own.directory)
+
+
+_JOBS = {
+    "take": _take,
+    "publish": _publish,
+    "look": _look,
+    "forget": _forget,
+    "join": _join,
+    "stamps": _stamps,
+    "drop": _drop,
+}

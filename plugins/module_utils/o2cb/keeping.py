@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What o2keep holds on this node, asked before the node leaves the cluster. No other tool can see its locks.
+
+This is all that the cluster's side knows of the locks' side: a socket, and three questions in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+from .errors import O2cbError
+
+SOCKET = "/run/o2keep/socket"
+MAX_MESSAGE = 65536
+SECONDS = 10.0
+LEAVE_SECONDS = 60.0
+
+
+def domains_and_locks() -> tuple[list[str], list[str]]:
+    """The domains that o2keep has joined, and names of locks it holds; nothing where it does not run."""
+    if not os.path.exists(SOCKET):
+        return [], []
+    try:
+        answer = ask("status")
+        return list(answer["domains"]), [str(name) for name in answer["names"]]
+    except O2cbError:
+        return [], []
+
+
+def runs() -> bool:
+    """Whether o2keep answers."""
+    try:
+        ask("status")
+    except O2cbError:
+        return False
+    return True
+
+
+def leave_domains() -> None:
+    """Let o2keep leave its domains. Raises O2cbError when it holds a lock by now."""
+    if os.path.exists(SOCKET):
+        ask("leave", LEAVE_SECONDS)
+
+
+def ask(operation: str, seconds: float = SECONDS) -> dict[str, Any]:
+    """One question without descriptors. Raises O2cbError when there is no answer, or the answer is an error."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(seconds)
+        try:
+            sock.connect(SOCKET)
+            sock.send(json.dumps({"op": operation}).encode())
+            answer: dict[str, Any] = json.loads(sock.recv(MAX_MESSAGE) or b'{"error": "it went away"}')
+        except (OSError, ValueError) as error:
+            raise O2cbError(f"o2keep does not answer: {error}; see `systemctl status o2keep`") from None
+    if "error" in answer:
+        raise O2cbError(f"o2keep: {answer['error']}")
+    return answer

@@ -1,0 +1,32 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one program that the collection installs on a node, packed as a zipapp. Its first word says what it is to be."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run as that. Imports wait until they are needed: a worker has to start quickly."""
+    verb, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
+    if verb == "o2keep":
+        from .dlm import keeper
+
+        return keeper.main([sys.executable, sys.argv[0], "o2keep-worker"])
+    if verb == "o2keep-worker":
+        from .dlm import worker
+
+        worker.serve(socket.socket(fileno=int(rest[0])))
+        return 0
+    if verb == "o2ctl":
+        from .ctl import commands
+
+        return commands.main(rest)
+    from .o2cb import boot
+
+    return boot.main(list(arguments))

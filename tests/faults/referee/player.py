@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a node does in a test of locks. Runs on the node, with the installed program as its library.
+
+    race N PREFIX               try N locks once each, print the numbers of those that were got
+    count TIMES OFFSET          under a process lock, read a counter from the shared disk, add one, write it back
+    release PREFIX              release this node's locks whose names begin so
+    verdict OFFSET              print the counter and the number of times a token fell
+
+The counter stands on /dev/mapper/data, in one block, with the largest token of all writers and how often one was not
+larger than the one before. Everything is read and written past the page cache.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import random
+import struct
+import sys
+import time
+
+PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
+DISK = "/dev/mapper/data"
+BLOCK = struct.Struct("<QQQ")
+
+sys.path.insert(0, PROGRAM)
+from ocfs2_o2cb.dlm.client import Client  # type: ignore[import-not-found]  # noqa: E402
+
+
+def take(name: str, kind: str, wait: float) -> tuple[dict[str, object], list[int]]:
+    answer: tuple[dict[str, object], list[int]] = Client().ask(
+        {"op": "take", "name": name, "kind": kind, "wait": wait, "owner": f"pid {os.getpid()}"}, wait
+    )
+    return answer
+
+
+def race(rounds: int, prefix: str) -> None:
+    got, unknown = [], []
+    for number in range(rounds):
+        answer, _descriptors = take(f"{prefix}{number}", "node", 0)
+        if answer["held"]:
+            got.append(number)
+        elif answer["reason"] != "busy":
+            unknown.append(number)
+    print(json.dumps({"got": got, "unknown": unknown}))
+
+
+def release(prefix: str) -> None:
+    names = [lock["name"] for lock in Client().locks() if lock["name"].startswith(prefix)]
+    for name in names:
+        Client().ask({"op": "release", "name": name}, 10)
+    print(json.dumps({"released": len(names)}))
+
+
+def block(offset: int) -> tuple[int, mmap.mmap]:
+    return os.open(DISK, os.O_RDWR | os.O_DIRECT | os.O_DSYNC), mmap.mmap(-1, 4096)
+
+
+def count(times: int, offset: int) -> None:
+    disk, buffer = block(offset)
+    done = 0
+    while done < times:
+        answer, descriptors = take(f"counter{offset}", "process", 30)
+        if not answer["held"]:
+            print(json.dumps({"done": done, "refused": answer}))
+            return
+        token = int(str(answer["token"]))
+        os.preadv(disk, [buffer], offset)
+        value, largest, falls = BLOCK.unpack_from(buffer)
+        time.sleep(random.uniform(0, 0.002))
+        BLOCK.pack_into(buffer, 0, value + 1, max(token, largest), falls + (token <= largest))
+        os.pwritev(disk, [buffer], offset)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        done += 1
+    print(json.dumps({"done": done}))
+
+
+def verdict(offset: int) -> None:
+    disk, buffer = block(offset)
+    os.preadv(disk, [buffer], offset)
+    value, _largest, falls = BLOCK.unpack_from(buffer)
+    print(json.dumps({"value": value, "falls": falls}))
+
+
+if __name__ == "__main__":
+    verb, first, *rest = sys.argv[1:]
+    if verb == "race":
+        race(int(first), rest[0])
+    elif verb == "release":
+        release(first)
+    elif verb == "count":
+        count(int(first), int(rest[0]))
+    else:
+        verdict(int(first))

@@ -1,0 +1,200 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Locks on real nodes: exclusion, fencing tokens, the death of holders and of the keeper, foreign programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab
+from lab.node import Node
+
+PLAYER = Path(__file__).parent / "referee/player.py"
+ROUNDS = int(os.environ.get("O2_ROUNDS", "200"))
+INCREMENTS = int(os.environ.get("O2_INCREMENTS", "10000"))
+WORKERS = 4
+KILLS = int(os.environ.get("O2_KILLS", "20"))
+BLOCKS = iter(range(0, 2**20, 4096))
+
+
+FOREIGN = """
+import os, sys, time
+verb, name = sys.argv[1:3]
+os.makedirs("/dlm/o2cb", exist_ok=True)
+path = "/dlm/o2cb/" + name
+lock = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_NONBLOCK if verb == "try" else 0))
+if verb == "wait":
+    open("/run/" + name, "w").close()
+time.sleep(float(sys.argv[3]) if len(sys.argv) > 3 else 0)
+os.close(lock)
+os.unlink(path)
+"""
+"""A program that knows nothing of us and uses dlmfs as its manual says. `wait` is the open that blocks."""
+
+
+@pytest.fixture
+def players(cluster: object, lab: Lab, nodes: list[Node]) -> list[Node]:
+    """The nodes, with the program of this test on each."""
+    text = PLAYER.read_text(encoding="utf-8")
+    for node in nodes:
+        node.run("cat > /root/player.py", stdin=text, check=True, timeout=60)
+        node.run("cat > /root/foreign.py", stdin=FOREIGN, check=True, timeout=60)
+    return nodes
+
+
+def play(node: Node, words: str, seconds: float) -> Any:
+    done = node.run(f"timeout {seconds:.0f} python3 /root/player.py {words}", timeout=seconds + 30)
+    assert done.ok, f"{node.name}: {done.stdout}{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def o2ctl(node: Node, words: str, seconds: float = 30) -> Any:
+    return node.run(f"o2ctl {words}", timeout=seconds)
+
+
+def restarts(node: Node) -> int:
+    return int(node.run("systemctl show o2keep -p NRestarts --value", timeout=30, check=True).stdout)
+
+
+def main_process(node: Node) -> str:
+    return node.run("systemctl show o2keep -p MainPID --value", timeout=30, check=True).stdout.strip()
+
+
+def wait_for(node: Node, command: str, seconds: float) -> float:
+    """Seconds until the command succeeds."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        if node.run(command, timeout=30).ok:
+            return time.monotonic() - started
+        time.sleep(0.1)
+    pytest.fail(f"{node.name}: not within {seconds} s: {command}")
+
+
+def test_of_three_nodes_exactly_one_gets_each_lock(lab: Lab, players: list[Node]) -> None:
+    prefix = f"race{time.time():.0f}-"
+    results = lab.each(lambda node: play(node, f"race {ROUNDS} {prefix}", 300))
+    assert all(result["unknown"] == [] for result in results)
+    winners = [number for result in results for number in result["got"]]
+    assert sorted(winners) == list(range(ROUNDS))
+    lab.each(lambda node: node.run("systemctl kill --kill-who=main o2keep", timeout=30))
+    lab.each(lambda node: wait_for(node, "o2ctl keep status", 30))
+    kept = lab.each(lambda node: play(node, f"release {prefix}", 300)["released"])
+    assert kept == [len(result["got"]) for result in results], "an upgrade of o2keep keeps every lock"
+
+
+def test_a_counter_under_the_lock_loses_nothing_and_no_token_falls(lab: Lab, players: list[Node]) -> None:
+    offset = next(BLOCKS)
+    players[0].run(
+        f"dd if=/dev/zero of=/dev/mapper/data bs=4096 count=1 seek={offset // 4096} oflag=direct",
+        check=True,
+        timeout=30,
+    )
+    share = INCREMENTS // (WORKERS * len(players))
+    words = f"count {share} {offset}"
+    many = " ".join([f"timeout 1500 python3 /root/player.py {words} &"] * WORKERS) + " wait"
+    results = lab.each(lambda node: node.run(many, timeout=1600))
+    for result in results:
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        assert lines == [{"done": share}] * WORKERS, result.stderr
+    assert play(players[0], f"verdict {offset}", 30) == {"value": share * WORKERS * len(players), "falls": 0}
+
+
+def test_a_lock_survives_the_keeper_while_another_node_waits_with_a_blocking_open(players: list[Node]) -> None:
+    holder, waiter, third = players
+    for kill in range(KILLS):
+        name = f"kept{kill}"
+        assert o2ctl(holder, f"lock hold {name} --wait 5").ok
+        waiter.run(
+            f"mkdir -p /dlm/o2cb; (cat /dlm/o2cb/{name}; echo granted > /run/{name}) > /dev/null 2>&1 & sleep 0.2",
+            timeout=30,
+        )
+        before = restarts(holder)
+        holder.run(f"kill -9 {main_process(holder)}", timeout=30, check=True)
+        assert o2ctl(third, f"lock hold {name}").rc == 75
+        restarted = f"test $(systemctl show o2keep -p NRestarts --value) -gt {before}"
+        wait_for(holder, f"{restarted} && o2ctl keep status", 30)
+        assert f'"name": "{name}"' in o2ctl(holder, "lock list --json").stdout
+        assert not waiter.run(f"test -e /run/{name}", timeout=30).ok, "the waiter must not get it before the release"
+        assert o2ctl(holder, f"lock release {name}").ok
+        wait_for(waiter, f"test -e /run/{name}", 10)
+
+
+@pytest.mark.parametrize("victim", ["command", "group"])
+def test_a_process_lock_goes_when_its_processes_are_killed(players: list[Node], victim: str) -> None:
+    holder, other, _third = players
+    pattern = f"sleep 99{len(victim)}"
+    for number in range(5):
+        name = f"process-{victim}{number}"
+        holder.run(f"setsid o2ctl lock run {name} -- sh -c '{pattern}; true' > /dev/null 2>&1 & sleep 1", timeout=30)
+        assert o2ctl(other, f"lock run {name} -- true").rc == 75
+        leader = holder.run(f"pgrep -o -f '{pattern}'", timeout=30, check=True).stdout.strip()
+        holder.run(f"kill -9 {leader}" if victim == "command" else f"kill -9 -{leader}", timeout=30, check=True)
+        if victim == "command":
+            assert o2ctl(other, f"lock run {name} -- true").rc == 75, "its child has the descriptor still"
+            holder.run(f"pkill -9 -f '{pattern}'", timeout=30)
+        assert o2ctl(other, f"lock run {name} --wait 3 -- true").rc == 0
+
+
+def test_two_processes_of_one_node_exclude_each_other(players: list[Node]) -> None:
+    node = players[0]
+    node.run("o2ctl lock run same -- sleep 5 > /dev/null 2>&1 & sleep 1", timeout=30)
+    busy = o2ctl(node, "lock run same -- true")
+    assert (busy.rc, "node 1 holds it" in busy.stderr) == (75, True)
+    assert o2ctl(node, "lock run same --wait 10 -- true").rc == 0
+
+
+def test_a_foreign_program_is_excluded_and_excludes(players: list[Node]) -> None:
+    holder, other, _third = players
+    assert o2ctl(holder, "lock hold foreign").ok
+    for node in (holder, other):
+        tried = node.run("python3 /root/foreign.py try foreign", timeout=30)
+        assert "Text file busy" in tried.stderr
+        node.run("rm -f /dlm/o2cb/foreign", timeout=30)
+    assert o2ctl(holder, "lock release foreign").ok
+    other.run("python3 /root/foreign.py try foreign 5 > /dev/null 2>&1 & sleep 1", timeout=30)
+    assert o2ctl(holder, "lock hold foreign").rc == 75
+    assert o2ctl(holder, "lock hold foreign --wait 10").rc == 0
+    assert o2ctl(holder, "lock release foreign").ok
+
+
+def test_a_busy_lock_is_refused_at_the_deadline(players: list[Node]) -> None:
+    holder, other, _third = players
+    assert o2ctl(holder, "lock hold slow").ok
+    started = time.monotonic()
+    refused = o2ctl(other, "lock hold slow --wait 5")
+    assert refused.rc == 75
+    assert f"node {holder.number} holds it" in refused.stderr
+    assert 5 <= time.monotonic() - started < 9, "5 s, the look at the holder, and ssh"
+    assert o2ctl(holder, "lock release slow").ok
+
+
+def test_a_node_with_locks_does_not_leave_the_cluster(players: list[Node]) -> None:
+    holder = players[0]
+    assert o2ctl(holder, "lock hold precious").ok
+    refused = holder.run("/usr/bin/python3 /usr/local/lib/ocfs2.o2cb/o2cb.pyz offline", timeout=60)
+    assert (refused.rc, "o2keep holds 1 lock(s): precious" in refused.stderr) == (1, True)
+    assert o2ctl(holder, "lock release precious").ok
+
+
+def test_after_the_death_of_its_node_a_lock_is_granted_with_a_larger_token(players: list[Node]) -> None:
+    first, second, _third = players
+    held = json.loads(o2ctl(first, "lock hold mortal --json").stdout)
+    boots = second.boots()
+    first.kill()
+    refused = o2ctl(second, "lock hold mortal --wait 1", 60)
+    assert refused.rc == 75
+    granted = o2ctl(second, "lock hold mortal --wait 90 --json", 120)
+    assert granted.ok, granted.stderr
+    assert json.loads(granted.stdout)["token"] > held["token"]
+    assert second.boots() == boots
+    assert o2ctl(second, "lock release mortal").ok
+    first.boot()
+    wait_for(first, "o2ctl keep status", 120)
