@@ -74,7 +74,7 @@ def gone(node: Node) -> None:
     assert not node.run("grep ocfs2_dlmfs /proc/mounts").ok
     assert not node.run("systemctl is-enabled --quiet dlm.mount").ok
     assert "O2CB_ENABLED=false" in node.run("cat /etc/default/o2cb").stdout
-    assert node.run("ss --tcp --all --no-header '( sport = 7777 or dport = 7777 )'").stdout == ""
+    assert node.run("ss --tcp --all --no-header exclude time-wait '( sport = 7777 or dport = 7777 )'").stdout == ""
     assert "G" in node.run("mounted.ocfs2 -d /dev/mapper/hb1").stdout
 
 
