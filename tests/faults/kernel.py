@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a node's kernel says of itself, and what is done to it by plain writes: nothing of this collection is used."""
+"""What a node says of itself, and what is done to it by plain writes and its distribution's own tools."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from lab.node import Node
 CONF = "/etc/ocfs2/cluster.conf"
 SETTINGS = "/etc/default/o2cb"
 TREE = "/sys/kernel/config/cluster"
+PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
+DROP_IN = "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf"
 INIT = "SYSTEMCTL_SKIP_REDIRECT=1 /etc/init.d/o2cb"
 """The distribution's init script itself, which otherwise hands every call to systemd."""
 
@@ -124,3 +126,18 @@ def blank(node: Node, device: str) -> None:
 
 def kernel_log(node: Node) -> str:
     return node.run("dmesg").stdout
+
+
+@contextmanager
+def distribution_unit(node: Node) -> Iterator[None]:
+    """Have o2cb.service as the distribution ships it."""
+    node.run(f"mv {DROP_IN} {DROP_IN}.away && systemctl daemon-reload", check=True)
+    try:
+        yield
+    finally:
+        node.run(f"mv {DROP_IN}.away {DROP_IN} && systemctl daemon-reload", check=True)
+
+
+def clear(node: Node) -> None:
+    """Unregister whatever is left in the kernel."""
+    node.run(f"python3 {PROGRAM} offline", timeout=60, check=True)

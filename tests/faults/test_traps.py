@@ -12,19 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from faults import kernel
 from faults.conftest import SETTINGS
 from faults.controller import SITE, Controller, wait_until
-from lab import Lab
 from lab.node import Node
 
 MISSING = "0123456789ABCDEF0123456789ABCDEF"
 """A region that is on no disk."""
 
-PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
-DROP_IN = "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf"
 OTHER_IDLE_TIMEOUT = 12000
 BLOCKED = 55.0
 """Seconds. A join that waits for a peer that is not connected gives up after 60."""
@@ -44,23 +39,8 @@ def start_by_hand(node: Node) -> str:
     return done.stdout
 
 
-def clear(node: Node) -> None:
-    """Unregister whatever is left in the kernel."""
-    node.run(f"python3 {PROGRAM} offline", timeout=60, check=True)
-
-
 def set_idle_timeout(node: Node, milliseconds: int) -> None:
     node.run(f"sed -i 's/^O2CB_IDLE_TIMEOUT_MS=.*/O2CB_IDLE_TIMEOUT_MS={milliseconds}/' {kernel.SETTINGS}", check=True)
-
-
-@contextmanager
-def distribution_unit(node: Node) -> Iterator[None]:
-    """Have o2cb.service as the distribution ships it."""
-    node.run(f"mv {DROP_IN} {DROP_IN}.away && systemctl daemon-reload", check=True)
-    try:
-        yield
-    finally:
-        node.run(f"mv {DROP_IN}.away {DROP_IN} && systemctl daemon-reload", check=True)
 
 
 @contextmanager
@@ -109,7 +89,7 @@ def test_a_missing_region_does_not_stop_those_that_beat(
         arguments = {"cluster": "lab", "regions": [{"uuid": MISSING}], "state": "started"}
         run = cluster.module("heartbeat", arguments, hosts=ours.name)
         assert f"region {MISSING} is on no block device here" in run.failures[ours.name]
-        done = ours.run(f"python3 {PROGRAM} online --wait 2", timeout=60)
+        done = ours.run(f"python3 {kernel.PROGRAM} online --wait 2", timeout=60)
         assert done.rc == 1
         assert MISSING in done.stderr
         assert kernel.regions(ours) == regions
@@ -121,12 +101,12 @@ def test_the_unit_is_not_active_without_a_heartbeat_and_comes_up_when_the_disks_
     node = nodes[2]
     stop(node)
     with kernel.disk_gone(node, "hb1", "hb2", "hb3"):
-        with distribution_unit(node):
+        with kernel.distribution_unit(node):
             assert node.run("systemctl start o2cb", timeout=90).ok
             assert unit_state(node) == "active"
             assert kernel.regions(node) == []
             node.run("systemctl stop o2cb", timeout=60)
-        clear(node)
+        kernel.clear(node)
 
         assert not node.run("systemctl start o2cb", timeout=90).ok
         assert unit_state(node) != "active"
@@ -149,7 +129,7 @@ def test_a_value_that_the_kernel_drops_in_silence_is_an_error(cluster: Controlle
 
     def set_by_us(name: str, value: str) -> str:
         script = f"from ocfs2_o2cb.o2cb.configfs import ConfigFs; ConfigFs().set('lab', '{name}', '{value}')"
-        done = node.run(f'PYTHONPATH={PROGRAM} python3 -c "{script}"')
+        done = node.run(f'PYTHONPATH={kernel.PROGRAM} python3 -c "{script}"')
         assert done.rc == 1
         return done.stderr
 
@@ -167,7 +147,7 @@ def test_a_node_with_another_idle_timeout_does_not_keep_the_others_from_joining(
         start_by_hand(wrong)
         assert len(kernel.regions(wrong)) == 3
         trap = kernel.join(healthy, "trap")
-        clear(wrong)
+        kernel.clear(wrong)
     assert trap.error == "ENOTCONN"
     assert trap.seconds > BLOCKED
     assert f"uses a network idle timeout of {OTHER_IDLE_TIMEOUT} ms" in kernel.kernel_log(healthy)
@@ -267,7 +247,7 @@ def test_a_wrong_host_name_is_no_success(cluster: Controller, nodes: list[Node],
         assert kernel.claims(node) == ""
         assert kernel.regions(node) == []
         assert node.run("o2cb start-heartbeat lab").ok
-        clear(node)
+        kernel.clear(node)
 
         run = cluster.module("cluster", wanted, hosts=node.name)
         assert "this machine's `uname -n` is 'mistaken'" in run.failures[node.name]
@@ -275,42 +255,3 @@ def test_a_wrong_host_name_is_no_success(cluster: Controller, nodes: list[Node],
         assert "mistaken is not a node of cluster lab" in unit_log(node)
         assert kernel.members(node) == {}
         node.run("systemctl stop o2cb", check=True)
-
-
-@pytest.fixture
-def trixie(lab: Lab) -> Iterator[Lab]:
-    """A machine with Debian 13, whose unit of o2cb is another one."""
-    found = Lab(f"{lab.name}13")
-    found.up(nodes=1, release="trixie")
-    yield found
-    found.down()
-
-
-def test_debian_13_does_not_rewrite_the_settings(trixie: Lab) -> None:
-    controller = Controller(trixie, **SETTINGS)
-    controller.site()
-    (node,) = trixie.nodes()
-    node.run(f"printf '# by hand\nSITE_SETTING=1\n' >> {kernel.SETTINGS}", check=True)
-    settings = kernel.value(node, kernel.SETTINGS)
-
-    with kernel.restored(node, kernel.SETTINGS), distribution_unit(node):
-        node.run("systemctl stop o2cb", timeout=90)
-        stopped = kernel.value(node, kernel.SETTINGS)
-        node.run("systemctl start o2cb", timeout=90)
-        started = kernel.value(node, kernel.SETTINGS)
-        node.run("systemctl stop o2cb", timeout=90)
-    clear(node)
-    assert "O2CB_ENABLED=false" in stopped
-    assert "O2CB_ENABLED=true" in started
-    assert "SITE_SETTING" not in started
-
-    for verb in ("start", "stop", "start"):
-        node.run(f"systemctl {verb} o2cb", timeout=90, check=True)
-        assert kernel.value(node, kernel.SETTINGS) == settings
-    boots = node.boots()
-    node.run("systemctl reboot", timeout=20)
-    node.wait_for_boot(boots)
-    wait_until(lambda: unit_state(node) == "active", 90, lambda: node.run("systemctl status o2cb").stdout)
-    assert len(kernel.regions(node)) == 3
-    assert kernel.value(node, kernel.SETTINGS) == settings
-    assert controller.site().changes == []

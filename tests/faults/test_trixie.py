@@ -51,6 +51,20 @@ def test_the_unit_is_the_packages_own(node: Node) -> None:
     assert fragment.endswith("/lib/systemd/system/o2cb.service")
 
 
+def test_the_packages_unit_rewrites_the_settings(node: Node) -> None:
+    with kernel.restored(node, kernel.SETTINGS), kernel.distribution_unit(node):
+        node.run("systemctl stop o2cb.service", timeout=90)
+        stopped = kernel.value(node, kernel.SETTINGS)
+        node.run("systemctl start o2cb.service", timeout=90)
+        started = kernel.value(node, kernel.SETTINGS)
+        node.run("systemctl stop o2cb.service", timeout=90)
+    kernel.clear(node)
+    assert "O2CB_ENABLED=false" in stopped
+    assert "O2CB_ENABLED=true" in started
+    assert MARK not in started
+    node.run("systemctl start o2cb.service", timeout=120, check=True)
+
+
 def test_start_and_stop_leave_the_settings_alone(node: Node) -> None:
     before = kernel.value(node, kernel.SETTINGS)
     assert MARK in before
