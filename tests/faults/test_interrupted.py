@@ -97,10 +97,16 @@ def test_a_controller_that_dies_while_regions_start(bare: Controller, nodes: lis
 
 
 def test_a_module_that_dies_while_it_formats(bare: Controller, nodes: list[Node]) -> None:
+    """What is half formatted may look like somebody's data: it is refused then with the way out, never overwritten."""
     with bare.start(SITE) as running:
         running.wait_for_task(FORMAT)
         nodes[0].run(f"until pgrep -x mkfs.ocfs2; do sleep 0.01; done; {MODULE}; pkill -9 -x mkfs.ocfs2", timeout=60)
         assert running.finish().rc > 0
+    again = bare.play(SITE)
+    if again.rc:
+        assert all("wipe its first and last MiB" in message for message in again.failures.values()), again.output
+        for disk in ("hb1", "hb2", "hb3"):
+            kernel.blank(nodes[0], f"/dev/mapper/{disk}")
     assert_finished_by_the_next_run(bare, nodes)
 
 

@@ -94,7 +94,8 @@ class System:
         extent = _EXTENT.search(output.partition("## Offset")[2].partition("\n")[2])
         if code or extent is None:
             raise O2cbError(
-                f"no heartbeat area on {device.path}: {(error or output).strip()[:200]}; is it a whole OCFS2 volume?"
+                f"no heartbeat area on {device.path}: {(error or output).strip()[:200]}; "
+                "if its formatting was broken off, wipe its first and last MiB and run this again"
             )
         block_bytes = devices.logical_block_size(device.kernel_name)
         start = int(extent.group("block")) * device.superblock.block_size
