@@ -36,6 +36,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
+    details: Predicts a change that needs the whole cluster offline also while other nodes are live.
   diff_mode:
     support: full
   idempotent:
@@ -123,7 +124,8 @@ def change(options: Mapping[str, Any], system: System, looks: bool) -> dict[str,
         options["purge"],
         options["force"],
     )
-    policy.refuse(plan, options["change_policy"], system)
+    if not looks or options["change_policy"] == "online_only":
+        policy.refuse(plan, options["change_policy"], system)
     if looks:
         system.locate(plan)
     else:
