@@ -111,11 +111,29 @@ def test_a_module_that_dies_while_it_formats(bare: Controller, nodes: list[Node]
 
 
 def test_a_module_that_dies_while_regions_start(bare: Controller, nodes: list[Node]) -> None:
+    """The module is the oldest of its processes; the one that waits for the region lives on."""
+    with bare.start(SITE) as running:
+        wait_for_regions(nodes[1], running)
+        nodes[1].run(f"{MODULE} --oldest", check=True)
+        run = running.finish()
+    assert "node2" in run.failures, run.output
+    assert_finished_by_the_next_run(bare, nodes)
+
+
+def test_a_region_whose_start_was_broken_off_is_left_alone_until_the_reboot(
+    bare: Controller, nodes: list[Node]
+) -> None:
+    """Its removal, by which a next run would begin, panics the kernel."""
     with bare.start(SITE) as running:
         wait_for_regions(nodes[1], running)
         nodes[1].run(MODULE, check=True)
-        run = running.finish()
-    assert "node2" in run.failures, run.output
+        running.finish()
+    boots = nodes[1].boots()
+    again = bare.play(SITE)
+    assert "was broken off, and the kernel panics when it is removed: reboot this node" in again.failures["node2"]
+    assert nodes[1].boots() == boots
+    nodes[1].kill()
+    nodes[1].boot()
     assert_finished_by_the_next_run(bare, nodes)
 
 

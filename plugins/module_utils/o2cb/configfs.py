@@ -9,12 +9,18 @@ Why not the o2cb tool: `o2cb start-heartbeat` stops every region when one is mis
 matches no node, and its init script ignores each failed write. Here every write is one write(2), whose errno is not
 lost in a buffer, and is read back, since the kernel silently ignores the dead threshold and the mode while a region
 exists.
+
+A region whose start was broken off, by a signal to the process that waits for it or because it did not become steady,
+must never be removed: its thread has ended by itself, o2hb_heartbeat_group_drop_item() stops that thread again, and the
+kernel panics (seen on 6.1). So whoever starts a region is deaf to signals and is not killed at a deadline, and what was
+broken off all the same is left alone until the node is rebooted. Such a region has a thread (`pid`) and no `dev`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import signal
 from typing import Sequence
 
 from . import files
@@ -140,7 +146,13 @@ class ConfigFs:
         self._rmdir(f"{self.root}/{name}/node/{node}", f"removing node {node}")
 
     def stop_region(self, name: str, uuid: str) -> None:
-        self._rmdir(f"{self.root}/{name}/heartbeat/{uuid}", f"stopping heartbeat region {uuid}")
+        path = f"{self.root}/{name}/heartbeat/{uuid}"
+        if _broken_off(path):
+            raise O2cbError(
+                f"the start of heartbeat region {uuid} was broken off, and the kernel panics when it is removed: "
+                "reboot this node"
+            )
+        self._rmdir(path, f"stopping heartbeat region {uuid}")
 
     def start_regions(self, name: str, located: Sequence[tuple[Device, LiveRegion]]) -> None:
         """Start the region on each of these devices, and wait until they are steady.
@@ -166,6 +178,7 @@ class ConfigFs:
                 [_starter(f"{top}/{region.uuid}/dev", device.path) for device, region in located],
                 seconds=(threshold + 20) * BEAT_INTERVAL,
                 what=doing,
+                kill=False,
             )
             for uuid in made:
                 if not files.read_line(f"{top}/{uuid}/dev"):
@@ -181,7 +194,7 @@ class ConfigFs:
 
     def _take_back(self, top: str, uuids: Sequence[str]) -> None:
         for uuid in uuids:
-            if not files.read_line(f"{top}/{uuid}/dev"):
+            if not files.read_line(f"{top}/{uuid}/dev") and not _broken_off(f"{top}/{uuid}"):
                 self._rmdir(f"{top}/{uuid}", f"taking back heartbeat region {uuid}")
 
     @staticmethod
@@ -223,10 +236,16 @@ def write_attribute(path: str, value: str) -> None:
         os.close(descriptor)
 
 
+def _broken_off(region: str) -> bool:
+    return bool(files.read_line(f"{region}/pid")) and not files.read_line(f"{region}/dev")
+
+
 def _starter(attribute: str, path: str) -> Call:
     """A function that hands the open device to the kernel and sleeps there until the region is steady."""
 
     def start(_progress: Progress) -> None:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             write_attribute(attribute, str(device))

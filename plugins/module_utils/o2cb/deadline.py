@@ -38,10 +38,14 @@ class DeadlineExceeded(O2cbError):
 
 
 class Child:
-    """One call in a child process. Its result has to be JSON; an OSError keeps its errno."""
+    """One call in a child process. Its result has to be JSON; an OSError keeps its errno.
 
-    def __init__(self, function: Call, what: str) -> None:
+    `kill` says whether it may be killed at the deadline, or is left to end by itself.
+    """
+
+    def __init__(self, function: Call, what: str, kill: bool = True) -> None:
         self._what = what
+        self._kill = kill
         self._reaped = False
         progress = mmap.mmap(-1, _PROGRESS_BYTES)
         self._progress = progress
@@ -95,7 +99,7 @@ class Child:
         """
         os.close(self._reader)
         for _attempt in range(20):
-            if self._reaped or os.waitpid(self.pid, os.WNOHANG)[0]:
+            if self._reaped or os.waitpid(self.pid, os.WNOHANG)[0] or not self._kill:
                 return
             os.kill(self.pid, signal.SIGKILL)
             time.sleep(0.005)
@@ -139,10 +143,10 @@ def call(function: Call, seconds: float, what: str) -> Any:
     return Child(function, what).result(time.monotonic() + seconds)
 
 
-def call_all(functions: Sequence[Call], seconds: float, what: Sequence[str]) -> list[Any]:
-    """Run several at the same time; the first error is raised after all have ended."""
+def call_all(functions: Sequence[Call], seconds: float, what: Sequence[str], kill: bool = True) -> list[Any]:
+    """Run several at the same time; the first error is raised after all have ended, or are left behind."""
     deadline = time.monotonic() + seconds
-    children = [Child(function, text) for function, text in zip(functions, what)]
+    children = [Child(function, text, kill) for function, text in zip(functions, what)]
     results: list[Any] = []
     first: Exception | None = None
     for child in children:
