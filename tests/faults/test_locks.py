@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from faults.controller import Controller
 from lab import Lab
 from lab.node import Node
+
+pytestmark = pytest.mark.skipif("O2CB_LOCKS" not in os.environ, reason="locks are experimental: set O2CB_LOCKS=1")
 
 PLAYER = Path(__file__).parent / "referee/player.py"
 ROUNDS = int(os.environ.get("O2_ROUNDS", "200"))
@@ -41,8 +44,9 @@ os.unlink(path)
 
 
 @pytest.fixture
-def players(cluster: object, lab: Lab, nodes: list[Node]) -> list[Node]:
-    """The nodes, with the program of this test on each."""
+def players(cluster: Controller, lab: Lab, nodes: list[Node]) -> list[Node]:
+    """The nodes, with o2keep and the program of this test on each."""
+    cluster.site(o2cb_locks=True)
     text = PLAYER.read_text(encoding="utf-8")
     for node in nodes:
         node.run("cat > /root/player.py", stdin=text, check=True, timeout=60)
