@@ -64,14 +64,14 @@ class ConfigFs:
     # reading
 
     def names(self) -> list[str]:
-        return _listdir(self.root)
+        return files.names(self.root)
 
     def cluster(self, name: str, regions: Sequence[LiveRegion]) -> Cluster:
         """The registered cluster, given what `regions` tells; its own `regions` are those that beat."""
         top = f"{self.root}/{name}"
         return Cluster(
             name=name,
-            nodes=tuple(self._node(f"{top}/node/{node}", node) for node in _listdir(f"{top}/node")),
+            nodes=tuple(self._node(f"{top}/node/{node}", node) for node in files.names(f"{top}/node")),
             regions=tuple(region.uuid for region in regions if region.started),
             heartbeat_mode=files.read_line(f"{top}/heartbeat/mode"),
             timeouts=Timeouts(
@@ -94,7 +94,7 @@ class ConfigFs:
 
     def local(self, name: str) -> str | None:
         """The node that the kernel takes for this machine."""
-        for node in _listdir(f"{self.root}/{name}/node"):
+        for node in files.names(f"{self.root}/{name}/node"):
             if files.read_line(f"{self.root}/{name}/node/{node}/local") == "1":
                 return node
         return None
@@ -109,7 +109,7 @@ class ConfigFs:
                 start_block=_number(f"{top}/{uuid}/start_block"),
                 blocks=_number(f"{top}/{uuid}/blocks"),
             )
-            for uuid in _listdir(top)
+            for uuid in files.names(top)
             if os.path.isdir(f"{top}/{uuid}")
         ]
 
@@ -253,13 +253,6 @@ def _starter(attribute: str, path: str) -> Call:
             os.close(device)
 
     return start
-
-
-def _listdir(path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _number(path: str) -> int:

@@ -88,7 +88,9 @@ def joined() -> list[Domain]:
 
     Those of mounted OCFS2 volumes and of unseen mounts are included.
     """
-    found = [Domain(name, mount, tuple(_listdir(f"{mount}/{name}"))) for mount in mounts() for name in _listdir(mount)]
+    found = [
+        Domain(name, mount, tuple(files.names(f"{mount}/{name}"))) for mount in mounts() for name in files.names(mount)
+    ]
     seen = {domain.name for domain in found}
     for name in _in_kernel():
         cut = len(name) in _CUT
@@ -224,16 +226,9 @@ def leave(name: str, mount: str = DEFAULT_MOUNT, force: bool = False, seconds: f
         return
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
-            raise O2cbError(locks_problem(name, _listdir(f"{mount}/{name}"))) from None
+            raise O2cbError(locks_problem(name, files.names(f"{mount}/{name}"))) from None
         if error.errno == errno.EBUSY:
             raise O2cbError(
                 f'domain "{name}": a process holds the lock {error.filename}: end that process first'
             ) from None
         raise O2cbError(f'leaving domain "{name}": {os.strerror(error.errno or 0)}', errno=error.errno) from None
-
-
-def _listdir(path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return []

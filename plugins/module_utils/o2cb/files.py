@@ -40,6 +40,14 @@ def read_line(path: str) -> str:
         os.close(descriptor)
 
 
+def names(directory: str) -> list[str]:
+    """The sorted names in a directory; nothing when there is none."""
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def write(path: str, text: str, mode: int = 0o644, encoding: str = "utf-8") -> None:
     """Replace a file: temporary file beside it, fsync, rename, fsync of the directory. An existing file's mode is kept.
 
