@@ -95,7 +95,7 @@ def main() -> None:
         argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "present", ["program"])]
     )
     try:
-        plan = install.plan(module.params, System(module.run_command))
+        plan = install.plan(module.params, System())
         if not module.check_mode:
             plan.apply()
     except O2cbError as error:

@@ -146,7 +146,7 @@ def main() -> None:
         required_if=arguments.REQUIRED_IF,
     )
     try:
-        result = run(module.params, System(module.run_command), module.check_mode)
+        result = run(module.params, System(), module.check_mode)
     except O2cbError as error:
         module.fail_json(msg=str(error), **error.facts)
     module.exit_json(**result)

@@ -20,6 +20,8 @@ options:
     description:
       - Read the heartbeat twice, 4.2 seconds apart, so that RV(members[].live) is proved where debugfs is not at hand.
       - Otherwise one look tells it from the heartbeat generation, the connections and, at last, the time stamp.
+      - Read the regions' superblocks as well. Otherwise a region that was formatted again is noticed on the node where
+        that was done, by what udev says of its device.
     type: bool
     default: false
 extends_documentation_fragment:

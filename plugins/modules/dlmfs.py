@@ -133,7 +133,7 @@ def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, An
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(module.params, System(module.run_command), module.check_mode)
+        result = run(module.params, System(), module.check_mode)
     except O2cbError as error:
         module.fail_json(msg=str(error), **error.facts)
     module.exit_json(**result)

@@ -140,7 +140,7 @@ def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=arguments.REQUIRED_IF)
     try:
-        result = run(module.params, System(module.run_command))
+        result = run(module.params, System())
     except O2cbError as error:
         module.fail_json(msg=str(error), **error.facts)
     module.exit_json(**result)

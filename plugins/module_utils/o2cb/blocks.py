@@ -10,7 +10,7 @@ number, the seconds of its own real-time clock, with a generation drawn at the s
 an orderly leave. `dead_ms` is that node's own dead threshold, so a wrong one shows before it does harm.
 
 A clock may be wrong, so one reading proves little: *two* readings more than two beats apart prove life when the
-sequence number has changed. That is what `alive` asks for; `freshness` is for a quick look.
+sequence number has changed. That is what `alive` asks for; `age` is for a quick look.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def alive_on_any(before: Mapping[str, Mapping[int, Beat]], after: Mapping[str, M
     return {number for uuid in before.keys() & after.keys() for number in alive(before[uuid], after[uuid])}
 
 
-def freshness(beats: Mapping[int, Beat], now: float) -> dict[int, float]:
-    """Seconds since each node's last beat, as far as its clock agrees with `now`; may be negative for a clock ahead."""
-    return {number: round(now - beat.sequence, 1) for number, beat in beats.items() if beat.valid}
+def age(beat: Beat, now: float) -> float:
+    """Seconds since this beat, as far as its writer's clock agrees with `now`; negative for a clock that is ahead."""
+    return round(now - beat.sequence, 1)
 
 
 def looks_alive(beat: Beat, now: float) -> bool:

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from . import conf, files, model, online, sysconfig, units
+from . import conf, files, model, online, programs, sysconfig, units
 from . import plan as planning
 from .devices import find_regions
 from .errors import O2cbError, join_problems
@@ -28,12 +27,6 @@ from .system import System
 
 REPORT_SECONDS = 10.0
 """While something is waited for, it is named in the journal this often."""
-
-
-def run_command(command: Sequence[str]) -> tuple[int, str, str]:
-    """Run a command given as a list, with a deadline of five minutes."""
-    done = subprocess.run(list(command), capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 def say(text: str) -> None:
@@ -148,7 +141,7 @@ def _leave(system: System) -> None:
 
 
 def shutting_down() -> bool:
-    return run_command(["systemctl", "is-system-running"])[1].strip() == "stopping"
+    return programs.run(["systemctl", "is-system-running"])[1].strip() == "stopping"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -158,7 +151,7 @@ def main(arguments: Sequence[str]) -> int:
     start.add_argument("--wait", type=float, default=120, help="seconds to wait for devices and address (default: 120)")
     verbs.add_parser("offline", help="leave the cluster; refused while locks are held")
     chosen = parser.parse_args(arguments)
-    system = System(run_command)
+    system = System()
     try:
         if chosen.verb == "online":
             go_online(system, chosen.wait)

@@ -7,22 +7,18 @@
 The o2cb tool looks for a region on devices of certain names only (o2cb_scandisk.c) and passes over one that is part of
 another, such as a path of a multipath device. A region that it cannot find is worse than none: at the next
 `o2cb start-heartbeat` it stops all the others. So a device is only taken when the tool would take it too.
-
-All reading is O_DIRECT: heartbeat I/O bypasses the page cache, in which a region's blocks stay as old as the first
-look.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import re
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Iterable
 
-from . import files, superblock
-from .deadline import Progress, call
-from .errors import O2cbError
+from . import direct, files, superblock
+from .direct import Extent
+from .errors import O2cbError, join_problems
 from .superblock import Superblock
 
 FOUND_BY_TOOL = (
@@ -39,6 +35,7 @@ FOUND_BY_TOOL = (
 
 SCAN_SECONDS = 20.0
 _SYSFS = "/sys/class/block"
+_UDEV = "/run/udev/data"
 _NEVER = re.compile(r"(ram|zram|sr|fd)\d")
 
 
@@ -105,46 +102,44 @@ def holders(name: str) -> list[str]:
         return []
 
 
-def read_direct(path: str, offset: int, size: int) -> bytes:
-    """Read past the page cache. `offset` and `size` have to be multiples of 4096.
+def volume_by_udev(kernel_name: str) -> tuple[str, str] | None:
+    """UUID and label of the OCFS2 volume that udev saw when this device was last written to on this node.
 
-    Less comes back at the device's end.
+    Empty for another file system; None where udev knows of none. No disk is touched, so no disk can hang.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-    try:
-        with mmap.mmap(-1, size) as buffer:
-            count = os.preadv(descriptor, [buffer], offset)
-            return bytes(buffer[:count])
-    finally:
-        os.close(descriptor)
+    text = files.read(f"{_UDEV}/b{files.read_line(f'{_SYSFS}/{kernel_name}/dev')}") or ""
+    known = dict(line[2:].split("=", 1) for line in text.splitlines() if line.startswith("E:ID_FS_") and "=" in line)
+    if "ID_FS_TYPE" not in known:
+        return None
+    if known["ID_FS_TYPE"] != "ocfs2":
+        return "", ""
+    return known.get("ID_FS_UUID", "").replace("-", "").upper(), known.get("ID_FS_LABEL", "")
 
 
 def read_superblock(path: str) -> Superblock | None:
-    return superblock.parse(read_direct(path, 0, superblock.READ_BYTES))
+    """Raises O2cbError when the device does not answer."""
+    return superblock.parse(direct.read_one(_head(path), SCAN_SECONDS))
 
 
 def scan(seconds: float = SCAN_SECONDS) -> list[Device]:
-    """Every OCFS2 volume on a device that is not part of another, also those the tool would not find."""
+    """Every OCFS2 volume on a device that is not part of another, also those the tool would not find.
 
-    def look(progress: Progress) -> list[dict[str, Any]]:
-        found = []
-        for name in sorted(os.listdir(_SYSFS)):
-            if _NEVER.match(name) or not size_bytes(name) or holders(name):
-                continue
-            path = preferred_path(name)
-            progress(f"reading {path}")
-            try:
-                head = read_superblock(path)
-            except OSError:
-                continue
-            if head is not None:
-                found.append({"path": path, "kernel_name": name, "superblock": vars(head)})
-        return found
-
-    return [
-        Device(found["path"], found["kernel_name"], Superblock(**found["superblock"]))
-        for found in call(look, seconds, "looking at the block devices")
+    A device that cannot be read has none. Raises O2cbError naming those that do not answer: who knows what they carry.
+    """
+    names = [
+        name for name in sorted(os.listdir(_SYSFS)) if not _NEVER.match(name) and size_bytes(name) and not holders(name)
     ]
+    paths = [preferred_path(name) for name in names]
+    answers = direct.read([_head(path) for path in paths], seconds)
+    hung = [answer.problem for answer in answers if answer.hung]
+    if hung:
+        raise O2cbError(f"looking at the block devices: {join_problems(hung)}: mend or detach its storage path")
+    heads = [superblock.parse(answer.data) for answer in answers]
+    return [Device(path, name, head) for path, name, head in zip(paths, names, heads) if head is not None]
+
+
+def _head(path: str) -> Extent:
+    return Extent(path, 0, superblock.READ_BYTES)
 
 
 def find_regions(uuids: Iterable[str], seconds: float = SCAN_SECONDS) -> dict[str, Device]:

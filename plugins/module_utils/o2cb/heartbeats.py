@@ -4,93 +4,60 @@
 
 """Reading the heartbeat blocks of this node's regions, with a deadline, past the page cache.
 
-One child process reads all regions into memory that it shares with this process, and does nothing else: each page that
-a forked child writes to is copied. A disk that does not answer is named and left out, and the others are still read.
+A disk that does not answer is named and left out, and the others are still read.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 from typing import Sequence
 
-from . import blocks, devices, superblock
+from . import blocks, devices, direct, superblock
 from .blocks import Reading
-from .deadline import Call, DeadlineExceeded, Progress, call
+from .direct import ALIGNMENT, Extent
 from .state import LiveRegion
 
 SECONDS = 10.0
-"""Deadline of a disk; a healthy one takes milliseconds."""
-
-_PAGE = 4096
-"""O_DIRECT wants whole, aligned pages, which the start of a region need not be."""
-
-_SUPERBLOCK = superblock.READ_BYTES
+"""Deadline of the disks; a healthy one takes milliseconds."""
 
 
-class _Window:
-    """What is read of one region: the superblock, then the heartbeat blocks of node 0 up to the highest."""
+def read(
+    regions: Sequence[LiveRegion], numbers: Sequence[int], seconds: float = SECONDS, volumes: bool = False
+) -> Reading:
+    """The heartbeat blocks of these node numbers on every started region that answers within `seconds`.
 
-    def __init__(self, region: LiveRegion, highest: int) -> None:
-        start = region.start_block * region.block_bytes
-        self.region = region
-        self.path = devices.preferred_path(region.device)
-        self.skipped = start % _PAGE
-        self.offset = start - self.skipped
-        size = self.skipped + (highest + 1) * region.block_bytes
-        self.memory = mmap.mmap(-1, _SUPERBLOCK + (size + _PAGE - 1) // _PAGE * _PAGE)
-
-    def fill(self) -> int:
-        """Read. An errno where that fails, else 0."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-            view = memoryview(self.memory)
-            os.preadv(descriptor, [view[:_SUPERBLOCK]], 0)
-            os.preadv(descriptor, [view[_SUPERBLOCK:]], self.offset)
-        except OSError as error:
-            return error.errno or -1
-        return 0
-
-    def blocks(self) -> bytes:
-        return self.memory[_SUPERBLOCK + self.skipped :]
-
-    def volume(self) -> tuple[str, str]:
-        head = superblock.parse(self.memory[:_SUPERBLOCK])
-        return (head.uuid, head.label) if head else ("", "")
-
-
-def read(regions: Sequence[LiveRegion], numbers: Sequence[int], seconds: float = SECONDS) -> Reading:
-    """The heartbeat blocks of these node numbers on every started region that answers within `seconds`."""
-    windows = {region.uuid: _Window(region, max(numbers, default=0)) for region in regions if region.started}
-    problems = {}
-    while windows:
-        try:
-            errors = call(_fill(list(windows.values())), seconds, "")
-        except DeadlineExceeded as error:
-            for uuid in [error.progress] if error.progress else list(windows):
-                problems[uuid] = f"{windows.pop(uuid).path} did not answer within {seconds:g} s"
+    With `volumes`, the superblocks too: what the devices carry now.
+    """
+    looks = [_Look(region, max(numbers, default=0), volumes) for region in regions if region.started]
+    answers = iter(direct.read([extent for look in looks for extent in look.extents], seconds))
+    beats, found, problems = {}, {}, {}
+    for look in looks:
+        mine = [next(answers) for _extent in look.extents]
+        uuid = look.region.uuid
+        why = [answer.problem for answer in mine if answer.problem]
+        if why:
+            problems[uuid] = why[0]
             continue
-        for uuid, number in errors.items():
-            problems[uuid] = f"{windows.pop(uuid).path}: {os.strerror(number)}"
-        break
-    return Reading(
-        beats={
-            uuid: blocks.decode_region(window.blocks(), window.region.block_bytes, list(numbers))
-            for uuid, window in windows.items()
-        },
-        volumes={uuid: window.volume() for uuid, window in windows.items()},
-        problems=problems,
-    )
+        head, area = mine[0].data, mine[-1].data
+        beats[uuid] = blocks.decode_region(area[look.skipped :], look.region.block_bytes, list(numbers))
+        if volumes:
+            volume = superblock.parse(head)
+            found[uuid] = (volume.uuid, volume.label) if volume else ("", "")
+    return Reading(beats=beats, volumes=found, problems=problems)
 
 
-def _fill(windows: Sequence[_Window]) -> Call:
-    def fill(progress: Progress) -> dict[str, int]:
-        failed = {}
-        for window in windows:
-            progress(window.region.uuid)
-            number = window.fill()
-            if number:
-                failed[window.region.uuid] = number
-        return failed
+class _Look:
+    """What is read of one region, in whole pages, on which its blocks need not begin or end.
 
-    return fill
+    First comes the extent with the superblock, if that is asked for, and last the one with the heartbeat blocks, after
+    `skipped` bytes.
+    """
+
+    def __init__(self, region: LiveRegion, highest: int, volume: bool) -> None:
+        self.region = region
+        path = devices.preferred_path(region.device)
+        start = region.start_block * region.block_bytes
+        self.skipped = start % ALIGNMENT
+        size = self.skipped + (highest + 1) * region.block_bytes
+        self.extents = [Extent(path, start - self.skipped, -(-size // ALIGNMENT) * ALIGNMENT)]
+        if volume:
+            self.extents.insert(0, Extent(path, 0, superblock.READ_BYTES))

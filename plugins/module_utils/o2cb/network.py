@@ -2,21 +2,18 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The o2net connections of this node, from /proc/net/tcp, and whether there could be any. No debugfs is needed."""
+"""The o2net connections of this node, from /proc/net/tcp. No debugfs is needed."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from concurrent.futures import ThreadPoolExecutor
-from typing import Callable, Iterable, Sequence
+from typing import Iterable
 
 from .model import Node
 
 _ESTABLISHED = "01"
 _LISTEN = "0A"
-
-CONNECT_SECONDS = 3.0
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -54,23 +51,3 @@ def listens(table: str, address: str, port: int) -> bool:
         ):
             return True
     return False
-
-
-def unreachable(own: Node, peers: Sequence[Node]) -> frozenset[int]:
-    """The numbers of the peers whose o2net port takes no connection from this node.
-
-    o2net drops such a connection by itself, since no heartbeat stands behind it yet.
-    """
-    with ThreadPoolExecutor(max_workers=min(len(peers), 32) or 1) as pool:
-        return frozenset(peer.number for peer, found in zip(peers, pool.map(_reacher(own), peers)) if not found)
-
-
-def _reacher(own: Node) -> Callable[[Node], bool]:
-    def reaches(peer: Node) -> bool:
-        try:
-            socket.create_connection((peer.address, peer.port), CONNECT_SECONDS, (own.address, 0)).close()
-        except OSError:
-            return False
-        return True
-
-    return reaches

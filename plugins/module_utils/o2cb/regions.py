@@ -14,12 +14,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from . import devices
-from .deadline import Progress, call
+from . import devices, direct, programs
 from .devices import Device
-from .errors import O2cbError
+from .direct import ALIGNMENT, Extent
+from .errors import O2cbError, join_problems
 from .model import PENDING
-from .superblock import Superblock
 from .system import System
 
 BLANK_BYTES = 1024 * 1024
@@ -27,6 +26,7 @@ MINIMUM_BYTES = 64 * 1024 * 1024
 """A volume of two slots with journals of 4 MiB, a heartbeat area and room to spare."""
 
 MKFS_SECONDS = 120
+BLKID_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,10 @@ def examine(path: str, cluster: str) -> Device | None:
     holders = devices.holders(name)
     if holders:
         raise O2cbError(f"device {path} is part of {', '.join(holders)}: give the device on top of it")
-    found = call(lambda _progress: _vars(devices.read_superblock(path)), devices.SCAN_SECONDS, f"reading {path}")
-    if found is None:
+    volume = devices.read_superblock(path)
+    if volume is None:
         _refuse_unless_blank(path, name)
         return None
-    volume = Superblock(**found)
     if (volume.stack, volume.cluster) != ("o2cb", cluster) or not volume.global_heartbeat:
         owner = f"cluster {volume.cluster!r} of stack {volume.stack!r}" if volume.cluster else "no cluster"
         raise O2cbError(
@@ -64,20 +63,17 @@ def examine(path: str, cluster: str) -> Device | None:
     return Device(path, name, volume)
 
 
-def _vars(volume: Superblock | None) -> dict[str, object] | None:
-    return dict(vars(volume)) if volume else None
-
-
 def _refuse_unless_blank(path: str, name: str) -> None:
     size = devices.size_bytes(name)
     if size < MINIMUM_BYTES:
         raise O2cbError(f"device {path} has {size} bytes: a region needs {MINIMUM_BYTES} (64 MiB)")
 
-    def written(_progress: Progress) -> bool:
-        ends = (0, (size - BLANK_BYTES) // 4096 * 4096)
-        return any(devices.read_direct(path, offset, BLANK_BYTES) != bytes(BLANK_BYTES) for offset in ends)
-
-    data = call(written, devices.SCAN_SECONDS, f"reading {path}")
+    ends = [Extent(path, offset, BLANK_BYTES) for offset in (0, (size - BLANK_BYTES) // ALIGNMENT * ALIGNMENT)]
+    answers = direct.read(ends, devices.SCAN_SECONDS)
+    problems = [answer.problem for answer in answers if answer.problem]
+    if problems:
+        raise O2cbError(join_problems(problems))
+    data = any(answer.data != bytes(BLANK_BYTES) for answer in answers)
     kind = signature(path)
     if data or kind:
         raise O2cbError(
@@ -89,24 +85,12 @@ def _refuse_unless_blank(path: str, name: str) -> None:
 
 def signature(path: str) -> str:
     """What blkid(8) finds on a device, such as `ext4 "data"`; an empty string when it finds nothing."""
-    try:
-        code, output = _blkid(path)
-    except FileNotFoundError:
-        return ""
+    code, output, _error = programs.run(["blkid", "--probe", "--output", "export", path], BLKID_SECONDS)
     if code == 8:
         return "several signatures"
     values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     kind = values.get("TYPE") or values.get("PTTYPE", "")
     return f"{kind} {values['LABEL']!r}" if kind and "LABEL" in values else kind
-
-
-def _blkid(path: str) -> tuple[int, str]:
-    import subprocess
-
-    done = subprocess.run(
-        ["blkid", "--probe", "--output", "export", path], capture_output=True, text=True, timeout=30, check=False
-    )
-    return done.returncode, done.stdout
 
 
 def format_region(system: System, path: str, cluster: str, label: str) -> Region:

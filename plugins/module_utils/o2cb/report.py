@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping
 
+from . import blocks, liveness, model, quorum, sysconfig
 from . import conf as conf_file
-from . import liveness, model, quorum, sysconfig
 from .blocks import Beat, Beats, Reading
 from .conf import ConfError, Document
 from .domains import Domain
@@ -159,7 +159,7 @@ def _member(facts: Facts, node: Node, configured: bool, registered: bool, own: b
         verdict=verdict,
         connected=(own and verdict.live is True) or node.number in connected,
         beat=beat,
-        age=None if beat is None else round(facts.now - beat.sequence, 1),
+        age=None if beat is None else blocks.age(beat, facts.now),
     )
 
 
@@ -238,7 +238,7 @@ def _regions(report: Report) -> list[dict[str, Any]]:
                 "started": live.get(uuid, LiveRegion(uuid)).started,
                 "quorum": None if counts is None else uuid in counts,
                 "beats": {
-                    names.get(number, str(number)): round(report.facts.now - beat.sequence, 1)
+                    names.get(number, str(number)): blocks.age(beat, report.facts.now)
                     for number, beat in report.facts.reading.beats.get(uuid, {}).items()
                     if beat.valid and not beat.left
                 },

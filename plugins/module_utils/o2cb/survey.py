@@ -2,18 +2,20 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Everything that a report on this node is made of, gathered with few system calls and one child process."""
+"""Everything that a report on this node is made of, gathered with few system calls."""
 
 from __future__ import annotations
 
 import os
 import time
 import zlib
+from dataclasses import replace
 
 from . import blocks, devices, domains, files, heartbeats, kernel, observe
 from . import conf as conf_file
 from .blocks import Beats, Reading
 from .report import Facts
+from .state import Live
 
 READ_SECONDS = 4.0
 """Deadline of a disk in a quick look."""
@@ -22,7 +24,10 @@ _CHANGELOG = "/usr/share/doc/ocfs2-tools/changelog.Debian.gz"
 
 
 def facts(probe: bool = False) -> Facts:
-    """Everything a report is made of. With `probe`, the heartbeat is read twice, 4.2 s apart."""
+    """Everything a report is made of.
+
+    With `probe`, the heartbeat is read twice, 4.2 s apart, and each region's superblock once.
+    """
     path = observe.sysconfig_path()
     joined = domains.joined()
     found = observe.live(joined)
@@ -32,7 +37,7 @@ def facts(probe: bool = False) -> Facts:
         before = heartbeats.read(found.regions, observe.slots(found), READ_SECONDS).beats
         time.sleep(blocks.PROBE_SECONDS)
     if found:
-        reading = heartbeats.read(found.regions, observe.slots(found), READ_SECONDS)
+        reading = heartbeats.read(found.regions, observe.slots(found), READ_SECONDS, volumes=probe)
     release = os.uname().release
     missing = kernel.missing()
     return Facts(
@@ -49,7 +54,7 @@ def facts(probe: bool = False) -> Facts:
         modules_missing=tuple(name for name in missing if not kernel.available(name, release)),
         sysctls={name: files.read_line(f"/proc/sys/kernel/{name}") for name in ("panic", "panic_on_oops")},
         domains=tuple(joined),
-        reading=reading,
+        reading=replace(reading, volumes={**_volumes(found), **reading.volumes}),
         before=before,
         paths={region.uuid: devices.preferred_path(region.device) for region in found.regions if region.started}
         if found
@@ -57,6 +62,16 @@ def facts(probe: bool = False) -> Facts:
         live_nodes=observe.live_nodes(),
         quorum_regions=observe.quorum_regions([region.uuid for region in found.regions]) if found else None,
     )
+
+
+def _volumes(found: Live | None) -> dict[str, tuple[str, str]]:
+    """What udev knows of the devices of the regions that beat."""
+    known = (
+        {region.uuid: devices.volume_by_udev(region.device) for region in found.regions if region.started}
+        if found
+        else {}
+    )
+    return {uuid: volume for uuid, volume in known.items() if volume is not None}
 
 
 def tools_version() -> str | None:

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import Callable, Sequence
 
 from . import conf as conf_file
-from . import configfs, devices, domains, files, heartbeats, keeping, kernel, network, observe, turn, units
+from . import configfs, devices, domains, files, heartbeats, keeping, kernel, observe, programs, reach, turn, units
 from .blocks import Beats
 from .configfs import ConfigFs
 from .devices import Device
@@ -28,7 +28,7 @@ _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MUL
 class System:
     """This machine. `run` executes a command given as a list and returns its exit code, output and errors."""
 
-    def __init__(self, run: kernel.Run) -> None:
+    def __init__(self, run: kernel.Run = programs.run) -> None:
         self.run = run
         self.configfs = ConfigFs()
 
@@ -83,7 +83,7 @@ class System:
 
     def unreachable(self, own: Node, peers: Sequence[Node]) -> frozenset[int]:
         """The numbers of the peers to which no TCP connection can be made."""
-        return network.unreachable(own, peers)
+        return reach.unreachable(own, peers)
 
     def region_geometry(self, device: Device) -> LiveRegion:
         """Where the heartbeat blocks lie.

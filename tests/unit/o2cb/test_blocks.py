@@ -100,4 +100,4 @@ def test_a_quick_look_allows_for_a_clock_on_either_side_but_not_for_more_than_th
     assert not blocks.looks_alive(BEAT, now + 62.1)
     assert not blocks.looks_alive(replace(BEAT, generation=0), now)
     assert not blocks.looks_alive(replace(BEAT, valid=False), now)
-    assert blocks.freshness({1: BEAT, 2: replace(BEAT, valid=False)}, now + 1.25) == {1: 1.2}
+    assert blocks.age(BEAT, now + 1.25) == 1.2

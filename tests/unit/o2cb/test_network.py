@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import network
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import network, reach
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Node
 
 OWN = Node("n2", 2, "10.0.0.2")
@@ -73,5 +73,5 @@ def test_a_peer_is_within_reach_when_its_port_takes_a_connection():
         ports = listening.getsockname()[1], gone.getsockname()[1]
         gone.close()
         peers = [Node("n2", 2, "127.0.0.2", ports[0]), Node("n3", 3, "127.0.0.3", ports[1])]
-        assert network.unreachable(own, peers) == {3}
-    assert network.unreachable(own, []) == frozenset()
+        assert reach.unreachable(own, peers) == {3}
+    assert reach.unreachable(own, []) == frozenset()

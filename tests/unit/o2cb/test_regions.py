@@ -10,17 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import devices, regions
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import devices, direct, regions
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 
 SIZE = 64 * 1024 * 1024
-
-
-def read_buffered(path: str, offset: int, size: int) -> bytes:
-    """Not every file system takes O_DIRECT."""
-    with open(path, "rb") as file:
-        file.seek(offset)
-        return file.read(size)
 
 
 @pytest.fixture
@@ -33,7 +26,8 @@ def disk(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(devices, "kernel_name", lambda path: "sdz")
     monkeypatch.setattr(devices, "holders", lambda name: [])
     monkeypatch.setattr(devices, "size_bytes", lambda name: SIZE)
-    monkeypatch.setattr(devices, "read_direct", read_buffered)
+    # Not every file system takes O_DIRECT.
+    monkeypatch.setattr(direct, "_FLAGS", "skip_bytes,count_bytes")
     return path
 
 
@@ -68,7 +62,10 @@ def test_a_signature_behind_the_first_mib_is_enough_to_refuse(disk, offset, magi
 
 
 def test_a_device_that_cannot_be_read_whole_is_not_blank(disk, monkeypatch):
-    monkeypatch.setattr(devices, "read_direct", lambda path, offset, size: bytes(size // 2))
+    whole = direct.read
+    monkeypatch.setattr(
+        direct, "read", lambda *what: [direct.Answer(answer.data[: len(answer.data) // 2]) for answer in whole(*what)]
+    )
     with pytest.raises(O2cbError, match="is not blank"):
         regions.examine(str(disk), "lab")
 
