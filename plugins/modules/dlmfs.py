@@ -11,28 +11,36 @@ version_added: 0.1.0
 short_description: Mount dlmfs and prove that the lock manager works
 description:
   - Starts or stops the mount unit that M(ocfs2.o2cb.boot) has installed, and starts o2keep where that is installed.
-  - With O(verify=true), joins a test domain and leaves it again. That fails on a node whose regions, node table or
-    timeouts differ from those of the others, and says so.
+  - With O(verify=true), proves that the nodes agree and see each other.
 options:
   path:
     description: Mount point of dlmfs.
     type: path
     default: /dlm
   verify:
-    description: Join a test domain of the name O(verify_domain) and leave it again.
+    description:
+      - Join the domain O(verify_domain), which counts as no change. That is refused where regions, node table or
+        timeouts differ from those of a node that is in it. So this node stays in it, for the others that come after it;
+        leave it with M(ocfs2.o2cb.domain) once all nodes were in it.
+      - Then see O(verify_nodes), and have quorum.
     type: bool
     default: false
   verify_domain:
     description: Name of the test domain.
     type: str
     default: o2cbverify
+  verify_nodes:
+    description: Names or numbers of nodes that this one has to see live, as M(ocfs2.o2cb.membership) takes them.
+    type: list
+    elements: str
+    default: []
   state:
     description: V(unmounted) is refused while locks are held under the mount point.
     type: str
     choices: [mounted, unmounted]
     default: mounted
   timeout:
-    description: Seconds to wait for the test domain. A node that is not connected is noticed after 60 s.
+    description: Seconds to wait for the proof. A node that is not connected is noticed after 60 s.
     type: int
     default: 130
 extends_documentation_fragment:
@@ -52,9 +60,15 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Mount dlmfs and prove that this node can join a domain
+- name: Mount dlmfs, and prove that the nodes agree and see each other
   ocfs2.o2cb.dlmfs:
     verify: true
+    verify_nodes: [node1, node2, node3]
+
+- name: Leave the test domain
+  ocfs2.o2cb.domain:
+    name: o2cbverify
+    state: absent
 """
 
 RETURN = r"""
@@ -65,12 +79,13 @@ actions:
   elements: str
   sample: [mount dlmfs on /dlm]
 verified:
-  description: Whether a test domain was joined and left.
+  description: Whether the test domain was joined and O(verify_nodes) seen.
   returned: always
   type: bool
 """
 
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -78,6 +93,7 @@ from ..module_utils.o2cb import domains, keeping, units
 from ..module_utils.o2cb.errors import O2cbError, join_problems
 from ..module_utils.o2cb.install import KEEPER_SERVICE
 from ..module_utils.o2cb.system import System
+from ..module_utils.o2cb.waiting import Eyes, Wanted, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,6 +103,7 @@ ARGUMENT_SPEC = {
     "path": {"type": "path", "default": "/dlm"},
     "verify": {"type": "bool", "default": False},
     "verify_domain": {"type": "str", "default": "o2cbverify"},
+    "verify_nodes": {"type": "list", "elements": "str", "default": []},
     "state": {"type": "str", "choices": ["mounted", "unmounted"], "default": "mounted"},
     "timeout": {"type": "int", "default": 130},
 }
@@ -115,7 +132,7 @@ def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, An
             system.systemctl("start", KEEPER_SERVICE)
     verifies = wanted and options["verify"] and not check
     if verifies:
-        domains.prove(options["verify_domain"], path, options["timeout"])
+        prove(options)
     before, after = ("unmounted\n", "mounted\n") if wanted else ("mounted\n", "unmounted\n")
     return {
         "changed": bool(actions),
@@ -128,6 +145,14 @@ def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, An
             "after": after,
         },
     }
+
+
+def prove(options: Mapping[str, Any]) -> None:
+    """Raises O2cbError with what this node and the others do not agree on, or who is not seen."""
+    name, deadline = options["verify_domain"], time.monotonic() + options["timeout"]
+    if not os.path.isdir(f"{options['path']}/{name}"):
+        domains.join_within(name, options["path"], options["timeout"])
+    wait(Wanted(options["verify_nodes"], quorate=True), Eyes(), max(0.0, deadline - time.monotonic()))
 
 
 def main() -> None:

@@ -77,6 +77,12 @@ missing_packages:
   returned: success
   type: list
   elements: str
+regions:
+  description: The wanted regions as they are here, their C(uuid) and C(device).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{uuid: 6617721D55364FF1B01FB7259C85410E, device: /dev/mapper/hb1}]
 running:
   description: Name of the cluster that the kernel holds now; null without any.
   returned: success
@@ -120,9 +126,11 @@ ARGUMENT_SPEC = {**arguments.CLUSTER, "regions": {**arguments.REGION, "default":
 
 def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
     host = preflight.examine_host(system)
-    found, plan = preflight.examine(system, host, options)
-    if found or plan is None:
-        raise O2cbError(f"{host.hostname} is not ready: {join_problems(found)}", problems=found)
+    foreseen = preflight.examine(system, host, options)
+    plan = foreseen.plan
+    if plan is None:
+        problems = foreseen.problems
+        raise O2cbError(f"{host.hostname} is not ready: {join_problems(problems)}", problems=problems)
     return {
         "changed": False,
         "hostname": host.hostname,
@@ -130,6 +138,7 @@ def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
         "next_kernel": host.next_kernel,
         "distribution": host.distribution.name if host.distribution else "unknown",
         "missing_packages": list(host.missing_packages),
+        "regions": [{"uuid": region.uuid, "device": region.device} for region in foreseen.regions],
         "running": plan.have.live.cluster.name if plan.have.live else None,
         "scope": str(plan.scope),
         "actions": [str(step) for step in plan.steps],

@@ -83,11 +83,18 @@ def _contradictions(
 
 
 def region_uuids(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The UUIDs of the regions that the role `heartbeat` found on these hosts, where all of them found the same.
+    """The UUIDs of the regions that were found on these hosts, where all of them found the same.
+
+    By the role `heartbeat` after it had some formatted, else by the module `preflight`.
 
     Raises O2cbError naming two hosts that differ: the same path leads to different disks, or a disk is cloned.
     """
-    found = {host: hostvars[host].get("__o2cb_regions", {}).get("regions") or [] for host in hosts}
+    found = {
+        host: hostvars[host].get("__o2cb_regions", {}).get("regions")
+        or hostvars[host].get("__o2cb_preflight", {}).get("regions")
+        or []
+        for host in hosts
+    }
     if not any(found.values()):
         return []
     first = found[hosts[0]]

@@ -50,7 +50,7 @@ class Mount:
         except FileExistsError:
             pass
         except OSError as error:
-            raise domains.explain_join(error, domain) from None
+            raise domains.explain_join(error.errno or 0, domain) from None
 
     def open(self, domain: str, name: str, exclusive: bool) -> int:
         """Try to take a lock, once and without waiting for its holder. Returns its descriptor.

@@ -24,7 +24,7 @@ import signal
 from typing import Sequence
 
 from . import files
-from .deadline import Call, Progress, call_all
+from .deadline import Call, call_all
 from .devices import Device
 from .errors import O2cbError
 from .model import Cluster, Node
@@ -178,7 +178,6 @@ class ConfigFs:
                 [_starter(f"{top}/{region.uuid}/dev", device.path) for device, region in located],
                 seconds=(threshold + 20) * BEAT_INTERVAL,
                 what=doing,
-                kill=False,
             )
             for uuid in made:
                 if not files.read_line(f"{top}/{uuid}/dev"):
@@ -243,7 +242,7 @@ def _broken_off(region: str) -> bool:
 def _starter(attribute: str, path: str) -> Call:
     """A function that hands the open device to the kernel and sleeps there until the region is steady."""
 
-    def start(_progress: Progress) -> None:
+    def start() -> None:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         device = os.open(path, os.O_RDWR | os.O_CLOEXEC)

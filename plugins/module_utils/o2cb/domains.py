@@ -18,9 +18,8 @@ import time
 from dataclasses import dataclass
 from typing import Sequence
 
-from . import files, keeping
-from .deadline import DeadlineExceeded, Progress, call
-from .errors import O2cbError
+from . import files, keeping, programs
+from .errors import DeadlineExceeded, O2cbError
 
 DEFAULT_MOUNT = "/dlm"
 FILE_SYSTEM = "ocfs2_dlmfs"
@@ -49,6 +48,9 @@ _JOIN_WORDS = {
     errno.EINTR: "it was interrupted, or the members were busy for 90 s: try again",
     512: "it was interrupted, or the members were busy for 90 s: try again",
 }
+
+_REMOVED_AT_ONCE = 200
+"""Names on one command line."""
 
 RETRIED = frozenset((errno.EHOSTDOWN, errno.EINTR, 512))
 """After these, joining again helps: a member died in the middle, or a signal came (512 is ERESTARTSYS)."""
@@ -151,25 +153,22 @@ def join(name: str, mount: str = DEFAULT_MOUNT, seconds: float = 130.0) -> None:
     if mount not in mounts():
         raise O2cbError(f"no {FILE_SYSTEM} is mounted on {mount}: run the role ocfs2.o2cb.dlmfs, or mount it")
 
-    def make(_progress: Progress) -> None:
-        os.mkdir(f"{mount}/{name}", 0o755)
-
     try:
-        call(make, seconds, f"joining domain {name}")
+        code, _output, error = programs.run(["mkdir", "--mode=755", "--", f"{mount}/{name}"], seconds)
     except DeadlineExceeded:
         raise O2cbError(
             f'joining domain "{name}" did not come back within {seconds:g} s: a node is being recovered, or a member '
             "does not answer; look at cluster_info on all nodes"
         ) from None
-    except OSError as error:
-        raise explain_join(error, name) from None
+    if code:
+        raise explain_join(programs.errno_in(error), name)
 
 
-def explain_join(error: OSError, name: str) -> O2cbError:
+def explain_join(number: int, name: str) -> O2cbError:
     """What the kernel means when it does not let this node join a domain, in words."""
-    name_of_errno = errno.errorcode.get(error.errno or 0, f"error {error.errno}")
-    words = _JOIN_WORDS.get(error.errno or 0, os.strerror(error.errno or 0))
-    return O2cbError(f'{name_of_errno} joining domain "{name}": {words}', errno=error.errno)
+    name_of_errno = errno.errorcode.get(number, f"error {number}")
+    words = _JOIN_WORDS.get(number, os.strerror(number))
+    return O2cbError(f'{name_of_errno} joining domain "{name}": {words}', errno=number)
 
 
 def join_within(name: str, mount: str, seconds: float) -> None:
@@ -189,18 +188,6 @@ def join_within(name: str, mount: str, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def prove(name: str, mount: str, seconds: float) -> None:
-    """Join a domain and leave it, as a proof that this node and the live ones agree. Raises O2cbError with the reason.
-
-    Several nodes do so at the same time, and one that leaves while another joins makes that one's join fail; so it is
-    tried again.
-    """
-    deadline = time.monotonic() + seconds
-    if not os.path.isdir(f"{mount}/{name}"):
-        join_within(name, mount, seconds)
-    leave(name, mount, seconds=max(1.0, deadline - time.monotonic()))
-
-
 def locks_problem(name: str, locks: Sequence[str]) -> str:
     shown = ", ".join(locks[:5]) + (", …" if len(locks) > 5 else "")
     return f'domain "{name}" still has {len(locks)} lock(s), {shown}: release them first, or use force'
@@ -212,23 +199,25 @@ def leave(name: str, mount: str = DEFAULT_MOUNT, force: bool = False, seconds: f
     Raises O2cbError when locks are there and `force` is not given, or when a process holds one of them.
     """
 
-    def remove(progress: Progress) -> None:
-        path = f"{mount}/{name}"
-        for lock in os.listdir(path) if force else []:
-            progress(f"removing lock {lock} of domain {name}")
-            os.unlink(f"{path}/{lock}")
-        progress(f"leaving domain {name}")
-        os.rmdir(path)
+    path = f"{mount}/{name}"
+    deadline = time.monotonic() + seconds
+    if force:
+        _remove_locks(name, [f"{path}/{lock}" for lock in files.names(path)], deadline)
+    code, _output, error = programs.run(["rmdir", "--", path], max(0.0, deadline - time.monotonic()))
+    number = programs.errno_in(error) if code else 0
+    if number == errno.ENOTEMPTY:
+        raise O2cbError(locks_problem(name, files.names(path)))
+    if number not in (0, errno.ENOENT):
+        raise O2cbError(f'leaving domain "{name}": {os.strerror(number)}', errno=number)
 
-    try:
-        call(remove, seconds, f"leaving domain {name}")
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
-            raise O2cbError(locks_problem(name, files.names(f"{mount}/{name}"))) from None
-        if error.errno == errno.EBUSY:
+
+def _remove_locks(name: str, paths: Sequence[str], deadline: float) -> None:
+    """Raises O2cbError for the first that a process holds."""
+    for first in range(0, len(paths), _REMOVED_AT_ONCE):
+        command = ["rm", "--force", "--", *paths[first : first + _REMOVED_AT_ONCE]]
+        code, _output, error = programs.run(command, max(0.0, deadline - time.monotonic()))
+        if code:
+            what = error.strip().partition("\n")[0]
             raise O2cbError(
-                f'domain "{name}": a process holds the lock {error.filename}: end that process first'
-            ) from None
-        raise O2cbError(f'leaving domain "{name}": {os.strerror(error.errno or 0)}', errno=error.errno) from None
+                f'domain "{name}": {what}: end the process that holds the lock first', errno=programs.errno_in(what)
+            )

@@ -20,6 +20,13 @@ class O2cbError(Exception):
         self.facts: dict[str, Any] = facts
 
 
+class DeadlineExceeded(O2cbError):
+    """Something did not come back in time; it may still be at work."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(f"{what} did not come back within {seconds:g} s")
+
+
 def join_problems(problems: Iterable[str]) -> str:
     """Many complaints in one message, so that the reader mends them all at once."""
     return "; ".join(problems)

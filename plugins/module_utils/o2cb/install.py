@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,9 +78,8 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
     _text(result, units.SYSCTL, units.sysctl(sysctl))
     for key, value in sorted(sysctl.items()):
         _sysctl(result, key, value)
-    for name in (SERVICE, unit, *((KEEPER_SERVICE,) if options["locks"] else ())):
-        if not _enabled(system, name):
-            result.add(f"enable {name}", lambda name=name: system.systemctl("enable", name))  # type: ignore[misc]
+    for name in _disabled(system, (SERVICE, unit, *((KEEPER_SERVICE,) if options["locks"] else ()))):
+        result.add(f"enable {name}", lambda name=name: system.systemctl("enable", name))  # type: ignore[misc]
     return result
 
 
@@ -131,6 +130,13 @@ def _set_sysctl(path: str, key: str, value: str) -> None:
         raise O2cbError(f"the kernel refuses {value!r} for the sysctl {key}: {error.strerror}") from None
     finally:
         os.close(descriptor)
+
+
+def _disabled(system: System, names: Sequence[str]) -> list[str]:
+    """Those of these units that are not enabled. Mostly all are, which one question answers."""
+    if system.run(["systemctl", "is-enabled", *names])[1].split() == ["enabled"] * len(names):
+        return []
+    return [name for name in names if not _enabled(system, name)]
 
 
 def _enabled(system: System, unit: str) -> bool:

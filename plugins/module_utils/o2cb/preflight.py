@@ -23,6 +23,7 @@ from .distribution import Distribution
 from .errors import O2cbError
 from .model import PENDING, Node
 from .plan import Plan
+from .regions import Region
 from .system import System
 
 
@@ -56,19 +57,28 @@ def examine_host(system: System) -> Host:
     )
 
 
-def examine(system: System, host: Host, options: Mapping[str, Any]) -> tuple[list[str], Plan | None]:
-    """Everything that stands in the way on this host, each with its remedy, and the plan; the plan is None on problems.
+@dataclass(frozen=True)
+class Foreseen:
+    """What stands in the way on this host, each with its remedy; and without such the regions found and the plan."""
+
+    problems: list[str]
+    regions: list[Region]
+    plan: Plan | None = None
+
+
+def examine(system: System, host: Host, options: Mapping[str, Any]) -> Foreseen:
+    """Look at everything that the change will need.
 
     `options` are those of the module `cluster`, with the regions as the module `heartbeat` takes them.
     """
     found = _host_problems(host)
-    uuids = []
+    located: list[Region] = []
     for region in options["regions"] if options["state"] == "online" else []:
         try:
-            uuids.append(_region(region, options["name"]))
+            located.append(_region(region, options["name"]))
         except O2cbError as error:
             found.append(str(error))
-    want = arguments.wanted(options, uuids)
+    want = arguments.wanted(options, [region.uuid for region in located])
     own = model.local_node(want.nodes, host.hostname)
     if own is not None and not model.address_problem(own.address):
         found += _address_problems(own)
@@ -77,8 +87,8 @@ def examine(system: System, host: Host, options: Mapping[str, Any]) -> tuple[lis
         if options["change_policy"] == "online_only":
             policy.refuse(plan, "online_only", system)
     except O2cbError as error:
-        return found + error.facts.get("problems", [str(error)]), None
-    return found, None if found else plan
+        return Foreseen(found + error.facts.get("problems", [str(error)]), located)
+    return Foreseen(found, located, None if found else plan)
 
 
 def _host_problems(host: Host) -> list[str]:
@@ -114,14 +124,14 @@ def _address_problems(own: Node) -> list[str]:
     return []
 
 
-def _region(region: Mapping[str, str | None], cluster: str) -> str:
-    """The UUID of this region, or a mark that its device is blank and still to be formatted."""
+def _region(region: Mapping[str, str | None], cluster: str) -> Region:
+    """This region as it is here, its UUID a mark where its device is blank and still to be formatted."""
     path, uuid = region.get("device"), region.get("uuid")
     if not path:
-        devices.find_regions([uuid or ""])
-        return uuid or ""
+        device = devices.find_regions([uuid or ""])[uuid or ""]
+        return Region(uuid or "", device.path, device.superblock.label)
     found = regions.examine(path, cluster)
     here = found.superblock.uuid if found else PENDING + path
     if uuid and uuid != here:
         raise O2cbError(f"device {path} is not region {uuid} ({here}): correct the one or the other")
-    return here
+    return Region(here, path, found.superblock.label if found else "")

@@ -11,11 +11,12 @@ virtual machine that takes longer than most programs do.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from typing import Sequence
 
-from .errors import O2cbError
+from .errors import DeadlineExceeded, O2cbError
 
 SECONDS = 300.0
 """Deadline of a program: a unit that is started or stopped, a device that is formatted."""
@@ -31,20 +32,33 @@ def environment() -> dict[str, str]:
 
 
 def run(command: Sequence[str], seconds: float = SECONDS) -> tuple[int, str, str]:
-    """Exit code, output and errors of a program. Raises O2cbError when it is not there or does not end in time."""
+    """Exit code, output and errors of a program. Raises O2cbError when it is not there, DeadlineExceeded in the end.
+
+    One that is asleep in the kernel by then is killed, and not waited for: that may last for ever.
+    """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
             env=environment(),
-            timeout=seconds,
-            check=False,
         )
     except FileNotFoundError:
         raise O2cbError(f"there is no program {command[0]} here: install the package that has it") from None
+    try:
+        output, errors = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise O2cbError(f"`{' '.join(command)}` did not end within {seconds:g} s") from None
-    return done.returncode, done.stdout, done.stderr
+        process.kill()
+        raise DeadlineExceeded(f"`{' '.join(command)}`", seconds) from None
+    return process.returncode, output, errors
+
+
+def errno_in(message: str) -> int:
+    """The number of the error with which a message of a program ends, as in `mkdir: ...: Invalid argument`; or EIO."""
+    words = message.strip().rpartition(": ")[2]
+    if words.startswith("Unknown error "):
+        return int(words[len("Unknown error ") :])
+    return next((number for number in errno.errorcode if os.strerror(number) == words), errno.EIO)

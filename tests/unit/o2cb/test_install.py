@@ -45,8 +45,10 @@ class Machine:
         return f"{self.root}{path}"
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
-        assert command[:3] == ["systemctl", "is-enabled", "--quiet"]
-        return (0 if command[3] in self.enabled else 1), "", ""
+        assert command[:2] == ["systemctl", "is-enabled"]
+        units = [word for word in command[2:] if word != "--quiet"]
+        states = ["enabled" if unit in self.enabled else "disabled" for unit in units]
+        return (0 if "enabled" in states else 1), "".join(f"{state}\n" for state in states), ""
 
     def systemctl(self, *arguments: str) -> None:
         self.log.append(" ".join(arguments))

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import programs
@@ -26,8 +28,22 @@ def test_the_system_s_programs_are_found_whatever_the_path_is(monkeypatch):
     assert programs.run(["true"])[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("message", "number"),
+    [
+        ("mkdir: cannot create directory '/dlm/x': Invalid argument", errno.EINVAL),
+        ("rmdir: failed to remove '/dlm/x': Directory not empty\n", errno.ENOTEMPTY),
+        ("mkdir: cannot create directory '/dlm/x': Unknown error 512", 512),
+        ("mkdir: it was too late", errno.EIO),
+        ("", errno.EIO),
+    ],
+)
+def test_the_error_number_is_read_from_the_message(message, number):
+    assert programs.errno_in(message) == number
+
+
 def test_one_that_is_not_there_or_does_not_end_is_named():
     with pytest.raises(O2cbError, match="no program o2cb-nowhere here"):
         programs.run(["o2cb-nowhere"])
-    with pytest.raises(O2cbError, match=r"`sleep 30` did not end within 0\.2 s"):
+    with pytest.raises(O2cbError, match=r"`sleep 30` did not come back within 0\.2 s"):
         programs.run(["sleep", "30"], seconds=0.2)
