@@ -14,7 +14,8 @@ description:
     this node until they are released, or until the node leaves the cluster or dies. The end of the module, of the ssh
     connection or of o2keep itself does not release them.
   - Several locks are taken in sorted order, all or none.
-  - A lock that this node holds already is left as it is, with the same fencing token.
+  - A lock that this node holds already is left as it is, with the same fencing token. At another O(level) it is
+    converted without being let go of in between.
   - Experimental. Needs o2keep, which the roles install with C(o2cb_locks=true).
 options:
   name:
@@ -44,6 +45,13 @@ options:
     description: Seconds to wait for a busy lock. With V(0) it is tried for a quarter of a second.
     type: float
     default: 0
+  recall:
+    description:
+      - Ask nodes where a program has closed the plain dlmfs file of that name, and which so merely cache the lock, to
+        give it up. They never do so by themselves. A program that has it open still keeps it.
+      - Locks of this collection are never cached.
+    type: bool
+    default: false
   on_busy:
     description: What to do when a lock could not be had, V(fail), or V(skip) with RV(acquired=false).
     type: str
@@ -111,7 +119,10 @@ holder:
   returned: when a lock is busy
   type: dict
 reason:
-  description: V(busy), V(recovering) while a node is being recovered, or V(unknown).
+  description:
+    - V(busy), V(recovering) while a node is being recovered, or V(unknown).
+    - V(conversion) when another holder keeps a lock that this node holds from rising to O(level). Where two holders
+      want to rise, neither can - one has to release the lock first.
   returned: when a lock could not be had
   type: str
 actions:
@@ -134,6 +145,7 @@ ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
     "level": {"type": "str", "choices": ["exclusive", "shared", "CR", "PR", "PW", "EX"], "default": "exclusive"},
     "wait": {"type": "float", "default": 0},
+    "recall": {"type": "bool", "default": False},
     "on_busy": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
     "owner": {"type": "str", "default": "ansible"},
 }

@@ -16,8 +16,8 @@ from suite import sanity
 ROOT = Path(__file__).parents[2]
 FOR_NODES = ["plugins/modules", "plugins/module_utils"]
 LAB = os.environ.get("O2CB_LAB", "test")
-"""Two runs at the same time need a name each."""
-"""A lab of its own, so that the one of bin/demo is left alone. After a failure it stays, unless --keep-going."""
+"""A lab of its own, so that the one of bin/demo is left alone; two runs at the same time need a name each. After a
+failure it stays, unless --keep-going."""
 
 
 @dataclass(frozen=True)

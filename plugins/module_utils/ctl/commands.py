@@ -27,6 +27,9 @@ FAILED = 1
 NOT_RUN = 126
 NOT_FOUND = 127
 
+_IN_SCOPE = "O2CTL_SCOPE"
+"""Set by this program for itself: the process that is already in a scope of its own."""
+
 
 def main(arguments: Sequence[str]) -> int:
     own, command = _split(arguments)
@@ -54,7 +57,15 @@ def _parser() -> argparse.ArgumentParser:
     lock = areas.add_parser("lock", help="take, release and show locks").add_subparsers(required=True, metavar="VERB")
     run = _verb(lock, "run", run_command, "run a command while holding a lock; exit code 75 when it is busy")
     _take_options(run)
-    run.usage = "o2ctl lock run NAME [--shared | --mode M] [--wait S] [--owner TEXT] [--domain D] -- COMMAND..."
+    run.add_argument(
+        "--until-empty",
+        action="store_true",
+        help="keep the lock until no process of the command is left, not only those that have its descriptors",
+    )
+    run.usage = (
+        "o2ctl lock run NAME [--shared | --mode M] [--wait S] [--owner TEXT] [--domain D] [--recall] [--until-empty] "
+        "-- COMMAND..."
+    )
     _take_options(_verb(lock, "hold", hold, "hold a lock on this node until it is released"))
     _name_options(_verb(lock, "release", release, "release a lock that this node holds"))
     _name_options(_verb(lock, "who", who, "tell who holds a lock, without touching it"))
@@ -94,6 +105,9 @@ def _take_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="S", help="seconds to wait for a busy lock (default: 0)"
     )
+    parser.add_argument(
+        "--recall", action="store_true", help="make other programs give up what they merely cache of this lock"
+    )
     parser.add_argument("--owner", default=_owner(), help="text for those who find it busy (default: %(default)s)")
 
 
@@ -110,18 +124,25 @@ def _take(options: argparse.Namespace, kind: str) -> tuple[dict[str, Any], list[
         "kind": kind,
         "wait": options.wait,
         "owner": options.owner,
+        "recall": options.recall,
     }
     names.stored(options.name)
     return Client().ask(request, options.wait)
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Become the command, with the lock's descriptors. The lock lives as long as any process that has them."""
+    """Become the command, with the lock's descriptors. The lock lives as long as any process that has them.
+
+    With --until-empty, as long as the control group that systemd makes for the command and all that it starts.
+    """
     command: list[str] = options.command
     if not command:
         sys.stderr.write("o2ctl: give a command after --\n")
         return USAGE
-    answer, descriptors = _take(options, "process")
+    if options.until_empty and os.environ.get(_IN_SCOPE) != str(os.getpid()):
+        return _run_again_in_a_scope()
+    os.environ.pop(_IN_SCOPE, None)
+    answer, descriptors = _take(options, "cgroup" if options.until_empty else "process")
     if not answer["held"]:
         sys.stderr.write(f"o2ctl: {refusal(options.name, answer, options.wait)}\n")
         return BUSY
@@ -129,6 +150,17 @@ def run_command(options: argparse.Namespace) -> int:
         os.set_inheritable(descriptor, True)
     os.environ["O2_LOCK_NAME"] = options.name
     os.environ["O2_LOCK_TOKEN"] = str(answer["token"])
+    return _become(command)
+
+
+def _run_again_in_a_scope() -> int:
+    """systemd-run registers its own process as the scope and becomes what it is given, so the process id stays."""
+    os.environ[_IN_SCOPE] = str(os.getpid())
+    scope = ["systemd-run", "--scope", "--quiet", "--collect", f"--unit=o2lock-{os.getpid()}-{time.time_ns()}"]
+    return _become([*scope, "--", sys.executable, *sys.argv])
+
+
+def _become(command: list[str]) -> int:
     try:
         os.execvp(command[0], command)
     except OSError as error:

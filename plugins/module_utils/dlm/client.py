@@ -72,6 +72,11 @@ def refusal(name: str, answer: dict[str, Any], wait: float) -> str:
     waited = f" within {wait:g} s" if wait else ""
     if answer["reason"] == "busy":
         return f"lock {name!r} could not be had{waited}: {holder(answer.get('holder'))}"
+    if answer["reason"] == "conversion":
+        return (
+            f"lock {name!r} stays in mode {answer['mode']}{waited}: somebody else holds it too; where that one wants "
+            "to rise as well neither ever will, so release it and take it anew"
+        )
     if answer["reason"] == "recovering":
         return (
             f"lock {name!r} could not be had{waited}: the lock manager has not answered for {answer['asleep']:g} s; "

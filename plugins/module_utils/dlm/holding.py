@@ -5,8 +5,8 @@
 """A lock that this node holds: what it is, and the descriptors that are it.
 
 Everything that must outlive the keeper is in here and goes to systemd's store in one message under one name: the mount,
-the lock's own descriptors (of a node lock), the end of the pipe that tells of the holder's death (of a process lock),
-and a memory file that says what it all is. A store that was cut off in the middle holds no memory file: it is no
+the lock's own descriptors (but those of a process lock), the end of the pipe that tells of a process lock's end, and a
+memory file that says what it all is. A store that was cut off in the middle holds no memory file: it is no
 holding.
 """
 
@@ -23,11 +23,13 @@ from .modes import LEVELS, OWN, WRITERS, Level, Mode
 
 NODE = "node"
 PROCESS = "process"
+CGROUP = "cgroup"
+"""Whose life a lock has: its node's, that of the processes that have its descriptors, that of a control group."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What is held. `since` is in microseconds since the epoch; `kind` is NODE or PROCESS."""
+    """What is held. `since` is in microseconds since the epoch; `cgroup` is that of a lock of the kind CGROUP."""
 
     id: str
     domain: str
@@ -37,6 +39,7 @@ class Identity:
     owner: str
     token: int
     since: int
+    cgroup: str = ""
 
     @property
     def stored(self) -> str:
@@ -49,13 +52,17 @@ class Identity:
 
 @dataclass
 class Holding:
-    """A lock and its descriptors. `locks` is empty for a process lock, whose descriptors its holder has."""
+    """A lock and its descriptors, `locks` in the order of its mode's resources.
+
+    `locks` is empty for a process lock, whose descriptors its holder has.
+    """
 
     what: Identity
     mount: int
     locks: list[int] = field(default_factory=list)
     pipe: int = -1
     info: int = -1
+    converting: bool = False
     releasing: bool = False
 
     def resources(self) -> list[str]:
@@ -72,8 +79,11 @@ class Holding:
 
 def resources(stored: str, mode: Mode) -> list[tuple[str, bool]]:
     """The files to open for a mode, in the order in which everybody takes them, and whether exclusively."""
-    file_names = {OWN: stored, WRITERS: names.writers(stored)}
-    return [(file_names[which], level is Level.EX) for which, level in LEVELS[mode].items()]
+    return [(file_name(stored, which), level is Level.EX) for which, level in LEVELS[mode].items()]
+
+
+def file_name(stored: str, resource: str) -> str:
+    return {OWN: stored, WRITERS: names.writers(stored)}[resource]
 
 
 def memory_file(what: Identity) -> int:
@@ -95,7 +105,11 @@ def adopt(descriptors: list[int]) -> Holding | None:
     what = Identity(**values)
     os.close(found["memory"][0])
     pipe = found["pipe"][0] if found["pipe"] else -1
-    return Holding(what, found["mount"][0], found["locks"], pipe)
+    return Holding(what, found["mount"][0], sorted(found["locks"], key=_is_companion), pipe)
+
+
+def _is_companion(descriptor: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{descriptor}").endswith(names.WRITERS)
 
 
 def _kind(descriptor: int) -> str:
@@ -105,3 +119,17 @@ def _kind(descriptor: int) -> str:
     if stat.S_ISFIFO(mode):
         return "pipe"
     return "memory" if os.readlink(f"/proc/self/fd/{descriptor}").startswith("/memfd:") else "locks"
+
+
+def facts(held: Holding) -> dict[str, Any]:
+    """What people and programs are told of a lock."""
+    what = held.what
+    return {
+        "name": what.name,
+        "domain": what.domain,
+        "mode": what.mode,
+        "kind": what.kind,
+        "owner": what.owner,
+        "token": what.token,
+        "since": what.since,
+    }

@@ -14,6 +14,7 @@ which the pipe that goes with them tells.
     take     tries with jittered pauses until the deadline; one try at a time for a name. A try that does not come back
              by the deadline is left to itself, and what it wins late is dropped.
     grant    store at systemd, barrier (one for all grants of a turn of the loop), answer, publish the owner record.
+    convert  as `converting` tells.
     release  systemd forgets, descriptors are closed, the files are unlinked, answer; the mount goes 1.5 s later.
 
 Everything runs in one thread around one selector; each waiting request has a deadline.
@@ -34,14 +35,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..o2cb import files
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
-from . import channel, holding, modes, names
-from .holding import NODE, PROCESS, Holding, Identity
+from . import cgroups, channel, holding, modes, names
+from .converting import Converter
+from .holding import CGROUP, NODE, PROCESS, Holding, Identity
 from .pool import Pool
 from .store import Store, inherited
 from .token import SECOND
@@ -55,7 +57,6 @@ SHORTEST_WAIT = 0.25
 OVERTIME = 0.7
 """A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
 
-PAUSE = (0.005, 0.05)
 STAMP_SECONDS = 4.0
 LOOK_SECONDS = 2.0
 SHUTDOWN_SECONDS = 20.0
@@ -82,6 +83,9 @@ class Take:
     client: Client
     what: Identity
     deadline: float
+    recall: bool = False
+    base: Holding | None = None
+    """The lock that is to be converted; None where one is to be taken."""
     asleep_since: float = 0.0
     overtime: bool = False
     done: bool = False
@@ -116,10 +120,14 @@ class Clock:
 class Keeper:
     """The daemon. `run` is its loop."""
 
+    PAUSE = (0.005, 0.05)
+    """Seconds between two tries, at random, so that those who wait for a lock do not step on one another."""
+
     def __init__(self, environment: Mapping[str, str], worker: Sequence[str], path: str = SOCKET) -> None:
         self.selector = selectors.DefaultSelector()
         self.store = Store(environment)
         self.pool = Pool(self.selector, worker)
+        self.converter = Converter(self)
         self.clock = Clock()
         self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
         self.seen = int(files.read_line(SEEN) or 0)
@@ -127,7 +135,8 @@ class Keeper:
         self.holdings: dict[str, Holding] = {}
         self.domains: dict[str, int] = {}
         self.trying: dict[tuple[str, str], Take] = {}
-        self.timers: list[tuple[float, int, Callable[[], None]]] = []
+        self.recalling: set[tuple[str, str]] = set()
+        self.timers: list[tuple[float, int, Callable[[], object]]] = []
         self.granted: list[tuple[Take, Holding, list[int]]] = []
         self.counter = 0
         self.retiring = 0
@@ -165,7 +174,7 @@ class Keeper:
         self._due()
         self._grant()
 
-    def at(self, seconds: float, call: Callable[[], None]) -> None:
+    def at(self, seconds: float, call: Callable[[], object]) -> None:
         """Call this after so many seconds."""
         self.counter += 1
         heapq.heappush(self.timers, (time.monotonic() + seconds, self.counter, call))
@@ -198,6 +207,11 @@ class Keeper:
                 channel.close_all(descriptors)
                 continue
             found.info = kept.get(f"info-{found.what.id}", [-1])[0]
+            other = self._node_lock(found.what.key) if found.what.kind == NODE else None
+            if other is not None:
+                old, found = sorted((other, found), key=lambda held: len(held.what.id))
+                del self.holdings[other.what.id]
+                self.converter.adopt(old, found)
             self.holdings[found.what.id] = found
             self._watch(found)
             say(f"holds {found.what.name!r} again, mode {found.what.mode}, token {found.what.token}")
@@ -276,7 +290,7 @@ class Keeper:
     def _take(self, client: Client, message: dict[str, Any]) -> None:
         mode = modes.parse(str(message.get("mode", "exclusive")))
         kind = str(message.get("kind", NODE))
-        if kind not in (NODE, PROCESS) or mode is modes.Mode.NL:
+        if kind not in (NODE, PROCESS, CGROUP) or mode is modes.Mode.NL:
             raise O2cbError(f"a lock of kind {kind!r} and mode {mode.value} cannot be taken")
         self.counter += 1
         what = Identity(
@@ -288,18 +302,21 @@ class Keeper:
             owner=str(message.get("owner", "")),
             token=0,
             since=int(time.time() * SECOND),
+            cgroup=cgroups.of_process(client.pid) if kind == CGROUP else "",
         )
         held = self._node_lock(what.key) if kind == NODE else None
-        if held is not None:
-            if held.what.mode != mode.value:
-                raise O2cbError(f"this node holds {what.name!r} in mode {held.what.mode} already: release it first")
-            self.answer(client, {"held": True, "changed": False, **_facts(held)})
+        if held is not None and held.what.mode == mode.value:
+            self.answer(client, {"held": True, "changed": False, **holding.facts(held)})
             return
         wait = max(float(message.get("wait", 0)), SHORTEST_WAIT)
-        take = Take(client, what, time.monotonic() + wait)
+        take = Take(client, what, time.monotonic() + wait, recall=bool(message.get("recall")))
+        if held is not None:
+            take.what = replace(what, id=f"{held.what.id}+")
+            self.converter.start(take, held)
         self.at(wait, lambda: self._deadline(take))
-        take.asleep_since = time.monotonic()
-        self._join(take.what.domain, lambda answer: self._joined(take, answer))
+        if held is None:
+            take.asleep_since = time.monotonic()
+            self._join(take.what.domain, lambda answer: self._joined(take, answer))
 
     def _node_lock(self, key: tuple[str, str]) -> Holding | None:
         for held in self.holdings.values():
@@ -324,7 +341,7 @@ class Keeper:
 
     def _joined(self, take: Take, answer: dict[str, Any]) -> None:
         if "error" in answer:
-            self._finish(take, answer)
+            self.finish(take, answer)
         else:
             self._try(take)
 
@@ -333,10 +350,10 @@ class Keeper:
             take.done = True
             return
         if take.key in self.trying:
-            self.at(PAUSE[0], lambda: self._try(take))
+            self.at(self.PAUSE[0], lambda: self._try(take))
             return
         if self.clock.problem:
-            self._finish(take, {"error": self.clock.problem})
+            self.finish(take, {"error": self.clock.problem})
             return
         self.trying[take.key] = take
         take.asleep_since = time.monotonic()
@@ -344,12 +361,16 @@ class Keeper:
             "job": "take",
             "domain": take.what.domain,
             "resources": holding.resources(take.what.stored, modes.Mode(take.what.mode)),
-            "clocks": [self.clock.newest_live(), self.clock.newest(), self.seen],
-            **self._signature(take.what),
+            "clocks": self.clocks(),
+            **self.signature(take.what),
         }
         self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors))
 
-    def _signature(self, what: Identity) -> dict[str, Any]:
+    def clocks(self) -> list[float]:
+        """What a worker needs to know for a fencing token: the last three fields of `token.Clocks`."""
+        return [self.clock.newest_live(), self.clock.newest(), self.seen]
+
+    def signature(self, what: Identity) -> dict[str, Any]:
         return {"node": self.clock.own, "boot": self.boot, "since": what.since, "owner": what.owner}
 
     def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
@@ -361,20 +382,46 @@ class Keeper:
         elif take.done:
             pass
         elif "busy" in answer:
+            if take.recall:
+                self._recall(take)
             if time.monotonic() < take.deadline:
-                self.at(random.uniform(*PAUSE), lambda: self._try(take))
+                self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             else:
                 self._busy(take)
         else:
-            self._finish(take, answer)
+            self.finish(take, answer)
+
+    def _recall(self, take: Take) -> None:
+        """Once for a request: make other programs give up what they merely cache.
+
+        A lock of ours is never cached. One that somebody holds is waited for by a worker, as long as that takes.
+        """
+        take.recall = False
+        key = take.key
+        if key in self.recalling or not names.is_plain(take.what.name):
+            return
+        self.recalling.add(key)
+
+        def recalled(_answer: dict[str, Any], mounts: list[int]) -> None:
+            self.recalling.discard(key)
+            self.retire(mounts)
+
+        def looked(answer: dict[str, Any]) -> None:
+            if answer.get("held", True) or answer.get("holder"):
+                self.recalling.discard(key)
+                return
+            resources = holding.resources(take.what.stored, modes.Mode(take.what.mode))
+            self.pool.run({"job": "recall", "domain": key[0], "resources": resources}, [], recalled)
+
+        self._look(take.what, looked)
 
     def _won(self, take: Take, number: int, descriptors: list[int]) -> None:
-        what = Identity(**{**vars(take.what), "token": number, "since": int(time.time() * SECOND)})
+        what = replace(take.what, token=number, since=int(time.time() * SECOND))
         held = Holding(what, descriptors[0], descriptors[1:])
         try:
-            self._remember(number)
+            self.remember(number)
         except OSError as error:
-            self._finish(take, {"error": f"{SEEN} cannot be written, so a later token might fall: {error.strerror}"})
+            self.finish(take, {"error": f"{SEEN} cannot be written, so a later token might fall: {error.strerror}"})
         if take.done or take.client.closed:
             self._let_go(held, lambda _answer: None)
             return
@@ -389,7 +436,7 @@ class Keeper:
         self.holdings[what.id] = held
         self.granted.append((take, held, gift))
 
-    def _remember(self, number: int) -> None:
+    def remember(self, number: int) -> None:
         self.seen = max(self.seen, number)
         if self.seen > self.mark:
             files.write(SEEN, f"{self.seen + SEEN_AHEAD}\n")
@@ -405,19 +452,19 @@ class Keeper:
         except O2cbError as error:
             for take, held, gift in granted:
                 channel.close_all(gift)
-                self._finish(take, {"error": str(error)})
+                self.finish(take, {"error": str(error)})
                 self._let_go(held, lambda _answer: None)
             return
         for take, held, gift in granted:
-            taken = self._finish(take, {"held": True, "changed": True, **_facts(held)}, gift)
+            taken = self.finish(take, {"held": True, "changed": True, **holding.facts(held)}, gift)
             channel.close_all(gift)
             self._watch(held)
-            if not taken and held.what.kind == NODE:
+            if not taken and held.what.kind != PROCESS:
                 self._let_go(held, lambda _answer: None)
             elif held.what.mode == modes.Mode.EX.value:
-                self._publish(held)
+                self.publish(held)
 
-    def _finish(self, take: Take, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
+    def finish(self, take: Take, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
         if take.done:
             return False
         take.done = True
@@ -431,7 +478,8 @@ class Keeper:
         if take.done or any(waiting is take for waiting, _held, _gift in self.granted):
             return
         if not take.asleep_since:
-            self._busy(take)
+            if take.base is None:
+                self._busy(take)
             return
         if not take.overtime:
             take.overtime = True
@@ -439,18 +487,18 @@ class Keeper:
             return
         seconds = time.monotonic() - take.asleep_since
         reason = "recovering" if seconds > RECOVERING_SECONDS else "unknown"
-        self._finish(take, {"held": False, "reason": reason, "asleep": round(seconds, 1)})
+        self.finish(take, {"held": False, "reason": reason, "asleep": round(seconds, 1)})
 
     def _busy(self, take: Take) -> None:
         def tell(answer: dict[str, Any]) -> None:
-            self._finish(take, {"held": False, "reason": "busy", **answer})
+            self.finish(take, {"held": False, "reason": "busy", "holder": answer["holder"], **_only_error(answer)})
 
         self.at(LOOK_SECONDS, lambda: tell({"holder": None}))
         self._look(take.what, tell)
 
     # the owner record
 
-    def _publish(self, held: Holding) -> None:
+    def publish(self, held: Holding) -> None:
         def published(answer: dict[str, Any], descriptors: list[int]) -> None:
             self.retire(descriptors[: answer.get("retire", 0)])
             shared = descriptors[answer.get("retire", 0) :]
@@ -467,20 +515,27 @@ class Keeper:
             "domain": held.what.domain,
             "name": names.info(held.what.stored),
             "token": held.what.token,
-            **self._signature(held.what),
+            **self.signature(held.what),
         }
         self.pool.run(job, [held.mount], published)
+
+    def hide(self, held: Holding) -> None:
+        """Show no longer who holds the lock. Its `.info` is still to be unlinked."""
+        if held.info >= 0:
+            self.store.remove(f"info-{held.what.id}")
+            os.close(held.info)
+            held.info = -1
 
     def _look(self, what: Identity, tell: Callable[[dict[str, Any]], None]) -> None:
         """Who holds this lock: from here when it is this node, else from its `.info`."""
         for held in self.holdings.values():
             if held.what.key == what.key and not held.releasing:
-                tell({"holder": {"node": self.clock.own, **_facts(held)}})
+                tell({"held": True, "holder": {"node": self.clock.own, **holding.facts(held)}})
                 return
 
         def looked(answer: dict[str, Any], descriptors: list[int]) -> None:
             self.retire(descriptors)
-            tell({"holder": answer.get("holder"), **({"error": answer["error"]} if "error" in answer else {})})
+            tell({"held": answer.get("held"), "holder": answer.get("holder"), **_only_error(answer)})
 
         self.pool.run({"job": "look", "domain": what.domain, "name": names.info(what.stored)}, [], looked)
 
@@ -503,7 +558,9 @@ class Keeper:
         if held is None:
             self.answer(client, {"released": False, "changed": False})
             return
-        facts = _facts(held)
+        if held.converting:
+            raise O2cbError(f"lock {held.what.name!r} is being converted: release it in a moment")
+        facts = holding.facts(held)
 
         def forgotten(answer: dict[str, Any]) -> None:
             self.answer(client, answer if "error" in answer else {"released": True, "changed": True, **facts})
@@ -514,6 +571,11 @@ class Keeper:
         """A process lock ends when its pipe does: no process has its descriptors any more."""
         if held.pipe >= 0:
             self.selector.register(held.pipe, selectors.EVENT_READ, lambda: self._let_go(held, lambda _answer: None))
+        elif held.what.kind == CGROUP and not held.releasing:
+            if cgroups.is_empty(held.what.cgroup):
+                self._let_go(held, lambda _answer: None)
+            else:
+                self.at(cgroups.SECONDS, lambda: self._watch(held))
 
     def _let_go(self, held: Holding, tell: Callable[[dict[str, Any]], None]) -> None:
         """systemd forgets, descriptors die, files are unlinked, the mount goes later: in this order."""
@@ -526,9 +588,7 @@ class Keeper:
                 self.selector.unregister(held.pipe)
             os.close(held.pipe)
         channel.close_all(held.locks)
-        if held.info >= 0:
-            self.store.remove(f"info-{held.what.id}")
-            os.close(held.info)
+        self.hide(held)
 
         def forgotten(answer: dict[str, Any], _descriptors: list[int]) -> None:
             self.holdings.pop(held.what.id, None)
@@ -589,7 +649,7 @@ class Keeper:
 
     def _list(self, client: Client, _message: dict[str, Any]) -> None:
         """All holdings, in as many messages as they need; the last says so."""
-        rest = [_facts(held) for held in self.holdings.values() if not held.releasing]
+        rest = [holding.facts(held) for held in self.holdings.values() if not held.releasing]
         while True:
             part, rest = rest[:100], rest[100:]
             if not self.answer(client, {"locks": part, "more": bool(rest)}):
@@ -638,18 +698,8 @@ def main(worker: Sequence[str]) -> int:
     return 0
 
 
-def _facts(held: Holding) -> dict[str, Any]:
-    """What people and programs are told of a lock."""
-    what = held.what
-    return {
-        "name": what.name,
-        "domain": what.domain,
-        "mode": what.mode,
-        "kind": what.kind,
-        "owner": what.owner,
-        "token": what.token,
-        "since": what.since,
-    }
+def _only_error(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"error": answer["error"]} if "error" in answer else {}
 
 
 def shutting_down() -> bool:

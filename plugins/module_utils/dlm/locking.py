@@ -14,6 +14,8 @@ from ..o2cb.errors import O2cbError
 from . import modes, names
 from .client import Client, refusal
 
+RELEASE_SECONDS = 10.0
+
 
 def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, Any]:
     """What the module `lock` does; `options` are its own."""
@@ -26,51 +28,81 @@ def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, An
     held = {lock["name"]: lock for lock in client.locks() if _is_node_lock(lock, options["domain"])}
     if options["state"] == "released":
         return _release([name for name in wanted if name in held], options, client, check)
-    missing = [name for name in wanted if name not in held or held[name]["mode"] != mode.value]
+    before = {name: held[name]["mode"] if name in held else modes.Mode.NL.value for name in wanted}
+    actions = [_action(name, had, mode) for name, had in before.items() if had != mode.value]
     if check:
-        return _result([f"take {mode.value} lock {name}" for name in missing])
-    return _take(wanted, missing, mode, options, client)
+        return _result(actions)
+    taken = _Taking(options, client, before, mode).run()
+    return {**taken, **_result(actions if taken["acquired"] else [])}
 
 
 def _is_node_lock(lock: Mapping[str, Any], domain: str) -> bool:
     return (lock["domain"], lock["kind"]) == (domain, "node")
 
 
-def _take(
-    wanted: list[str], missing: list[str], mode: modes.Mode, options: Mapping[str, Any], client: Client
-) -> dict[str, Any]:
-    deadline = time.monotonic() + options["wait"]
-    tokens: dict[str, int] = {}
-    for name in wanted:
-        wait = max(0.0, deadline - time.monotonic())
-        request = {"op": "take", "name": name, "domain": options["domain"], "mode": mode.value, "wait": wait}
-        answer, _descriptors = client.ask({**request, "owner": options["owner"]}, wait)
-        if answer["held"]:
-            tokens[name] = answer["token"]
-            continue
-        for other in missing:
-            if other in tokens:
-                client.ask({"op": "release", "name": other, "domain": options["domain"]})
-        text = refusal(name, answer, options["wait"])
+def _action(name: str, had: str, mode: modes.Mode) -> str:
+    taken = had == modes.Mode.NL.value
+    return f"take {mode.value} lock {name}" if taken else f"convert lock {name} from {had} to {mode.value}"
+
+
+class _Taking:
+    """Taking and converting locks, all or none. `before` is the mode in which this node held each, NL for none."""
+
+    def __init__(self, options: Mapping[str, Any], client: Client, before: Mapping[str, str], mode: modes.Mode) -> None:
+        self._options, self._client, self._before, self._mode = options, client, before, mode
+        self._deadline = time.monotonic() + options["wait"]
+        self._tokens: dict[str, int] = {}
+
+    def run(self) -> dict[str, Any]:
+        """In the order of their names, so that no two who want the same locks wait for each other.
+
+        Those that only fall come last: nobody can refuse that, and it could not be undone.
+        """
+        falling = [
+            name for name, had in self._before.items() if not modes.conversion(modes.Mode(had), self._mode).rises
+        ]
+        for name in [*(name for name in self._before if name not in falling), *falling]:
+            answer = self._ask(name, self._mode.value, max(0.0, self._deadline - time.monotonic()))
+            if not answer["held"]:
+                self._take_back()
+                return self._refused(name, answer)
+            self._tokens[name] = answer["token"]
+        tokens = {name: self._tokens[name] for name in self._before}
+        name = self._options["name"]
+        return {"acquired": True, "tokens": tokens, **({"token": tokens[name]} if name is not None else {})}
+
+    def _ask(self, name: str, mode: str, wait: float) -> dict[str, Any]:
+        request = {"op": "take", "name": name, "domain": self._options["domain"], "mode": mode, "wait": wait}
+        more = {"owner": self._options["owner"], "recall": self._options["recall"]}
+        return self._client.ask({**request, **more}, wait)[0]
+
+    def _take_back(self) -> None:
+        """What rose falls again, and what was taken is released."""
+        for name in reversed(list(self._tokens)):
+            if self._before[name] == modes.Mode.NL.value:
+                self._client.ask({"op": "release", "name": name, "domain": self._options["domain"]}, RELEASE_SECONDS)
+            elif self._before[name] != self._mode.value:
+                self._ask(name, self._before[name], RELEASE_SECONDS)
+
+    def _refused(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+        text = refusal(name, dict(answer), self._options["wait"])
         facts = {"acquired": False, "reason": answer["reason"], "holder": answer.get("holder")}
-        if options["on_busy"] == "fail":
+        if self._options["on_busy"] == "fail":
             raise O2cbError(text, **facts)
-        return {**_result([]), **facts, "msg": text, "tokens": {}}
-    result = {**_result([f"take {mode.value} lock {name}" for name in missing]), "acquired": True, "tokens": tokens}
-    if options["name"] is not None:
-        result["token"] = tokens[options["name"]]
-    return result
+        return {**facts, "msg": text, "tokens": {}}
 
 
 def _release(held: list[str], options: Mapping[str, Any], client: Client, check: bool) -> dict[str, Any]:
     for name in held if not check else []:
-        client.ask({"op": "release", "name": name, "domain": options["domain"]}, 10)
+        client.ask({"op": "release", "name": name, "domain": options["domain"]}, RELEASE_SECONDS)
     return _result([f"release lock {name}" for name in held])
 
 
 def _result(actions: list[str]) -> dict[str, Any]:
     before, after = (
-        ("free\n", "held\n") if any(action.startswith("take") for action in actions) else ("held\n", "free\n")
+        ("free\n", "held\n")
+        if any(action.startswith(("take", "convert")) for action in actions)
+        else ("held\n", "free\n")
     )
     return {
         "changed": bool(actions),

@@ -21,6 +21,7 @@ A foreign program that opens the plain file for reading is a CR holder, for writ
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 
 from ..o2cb.errors import O2cbError
 
@@ -72,3 +73,31 @@ def compatible(one: Mode, other: Mode) -> bool:
     """Whether two holders may have these modes at the same time."""
     ours, theirs = LEVELS[one], LEVELS[other]
     return all(ours[resource] is theirs[resource] is Level.PR for resource in ours.keys() & theirs.keys())
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """From one mode to another: resources by name, in the order in which everybody takes them.
+
+    First `opened` are opened at their new levels, each a try that may fail, and then nothing has changed yet. What
+    follows cannot fail: `lowered` fall from EX to PR, `dropped` are given up.
+    """
+
+    opened: tuple[tuple[str, Level], ...]
+    lowered: tuple[str, ...]
+    dropped: tuple[str, ...]
+
+    @property
+    def rises(self) -> bool:
+        """Whether another holder can stand in the way."""
+        return any(resource not in self.lowered for resource, _level in self.opened)
+
+
+def conversion(old: Mode, new: Mode) -> Conversion:
+    """How a holder of `old` becomes one of `new`, without a moment in which it holds less than both allow."""
+    have, want = LEVELS[old], LEVELS[new]
+    return Conversion(
+        opened=tuple((resource, level) for resource, level in want.items() if have.get(resource) is not level),
+        lowered=tuple(resource for resource, level in want.items() if level < have.get(resource, level)),
+        dropped=tuple(resource for resource in have if resource not in want),
+    )

@@ -11,6 +11,9 @@ more, the worker drops what it won, in the order that the kernel bears: descript
 later.
 
     take     a lock, in a new detached mount      -> descriptors: the mount, then one per resource
+    convert  open the new levels of a held lock   -> descriptors: one per resource that was opened
+    settle   what a conversion no longer needs: resources that fall to PR, files to be unlinked
+    recall   make others give up what they cache  -> by a blocking open, which may sleep as long as somebody holds it
     publish  the owner record on `.info`          -> descriptor: `.info`, held at PR
     look     at `.info`                           -> the record
     forget   unlink the files of a released lock
@@ -87,16 +90,74 @@ def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
         own.join(domain)
         for name, exclusive in job["resources"]:
             held.append(own.open(domain, name, exclusive))
-        previous = record.decode(os.pread(held[0], record.SIZE, 0))
-        number = previous.token if previous else 0
-        if job["resources"][0][1]:
-            number = token.next_token(previous.token if previous else None, token.Clocks(time.time(), *job["clocks"]))
-            os.write(held[0], record.encode(_owner(job, number)))
+        number = _sign(job, held[0], exclusive=job["resources"][0][1])
     except BusyError as error:
         return _without(own, domain, held, {"busy": str(error)})
     except (O2cbError, OSError) as error:
         return _without(own, domain, held, {"error": str(error)})
     return {"token": number}, [own.directory, *held]
+
+
+def _sign(job: dict[str, Any], descriptor: int, exclusive: bool) -> int:
+    """The token of a lock: a new one, written into it, for who excludes all others; else that of the last such one."""
+    previous = record.decode(os.pread(descriptor, record.SIZE, 0))
+    if not exclusive:
+        return previous.token if previous else 0
+    number = token.next_token(previous.token if previous else None, token.Clocks(time.time(), *job["clocks"]))
+    os.write(descriptor, record.encode(_owner(job, number)))
+    return number
+
+
+def _convert(job: dict[str, Any], descriptors: list[int]) -> Result:
+    """Open the resources that get another level, all or none.
+
+    PR beside EX in the same mount is granted at once; EX beside PR is a conversion in the lock manager.
+    """
+    own, domain = Mount(descriptors[0]), job["domain"]
+    opened: list[int] = []
+    try:
+        for name, exclusive in job["resources"]:
+            opened.append(own.open(domain, name, exclusive))
+        number = _sign(job, opened[0], exclusive=True) if job["signs"] else 0
+    except (BusyError, O2cbError, OSError) as error:
+        tried = [name for name, _exclusive in job["resources"][: len(opened) + 1]]
+        channel.close_all(opened)
+        _unlink(own, domain, [name for name in tried if name in job["new"]])
+        retire = [_ask_for_shared(domain, name) for name in tried[: len(opened)] if name in job["rising"]]
+        return {"busy" if isinstance(error, BusyError) else "error": str(error), "retire": len(retire)}, retire
+    return {"token": number}, opened
+
+
+def _settle(job: dict[str, Any], descriptors: list[int]) -> Result:
+    """The end of a conversion. Where a foreign program waits with a blocking open for EX, o2dlm keeps the higher level
+    until the lock is released: nobody gets in who should not.
+    """
+    _unlink(Mount(descriptors[0]), job["domain"], job["dropped"])
+    mounts = [_ask_for_shared(job["domain"], name) for name in job["lowered"]]
+    return {"retire": len(mounts)}, mounts
+
+
+def _recall(job: dict[str, Any], _descriptors: list[int]) -> Result:
+    """Ask for a lock as other programs do, so that nodes that only cache it give it up; and give it back at once."""
+    domain, (name, exclusive) = job["domain"], job["resources"][0]
+    own = mount.create()
+    own.join(domain)
+    flags = (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_CREAT | os.O_CLOEXEC
+    os.close(os.open(f"{domain}/{name}", flags, 0o600, dir_fd=own.directory))
+    own.unlink(domain, name)
+    return {"retire": 1}, [own.directory]
+
+
+def _ask_for_shared(domain: str, name: str) -> int:
+    """Make this node's EX on a resource, which nobody uses any more, a PR. Returns a mount to be let go of.
+
+    Closing the EX descriptor does not. A blocking PR open through a second mount makes o2dlm ask for it.
+    """
+    second = mount.create()
+    second.join(domain)
+    os.close(os.open(f"{domain}/{name}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=second.directory))
+    second.unlink(domain, name)
+    return second.directory
 
 
 def _without(own: Mount, domain: str, held: list[int], answer: dict[str, Any]) -> Result:
@@ -126,23 +187,14 @@ def _names(own: Mount, domain: str) -> list[str]:
 
 
 def _publish(job: dict[str, Any], descriptors: list[int]) -> Result:
-    """Write the record on `.info` at EX, then fall to PR, so that every node can read who holds the lock.
-
-    Closing the EX descriptor does not downgrade. A blocking PR open through a second mount of this node makes o2dlm ask
-    for it, which the first mount grants at once, since nobody holds it at EX any more.
-    """
+    """Write the record on `.info` at EX, then fall to PR, so that every node can read who holds the lock."""
     own = Mount(descriptors[0])
     domain, name = job["domain"], job["name"]
     exclusive = _try_often(own, domain, name)
     os.write(exclusive, record.encode(_owner(job, job["token"])))
     shared = own.open(domain, name, exclusive=False)
     os.close(exclusive)
-    second = mount.create()
-    second.join(domain)
-    waiter = os.open(f"{domain}/{name}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=second.directory)
-    os.close(waiter)
-    second.unlink(domain, name)
-    return {"retire": 1}, [second.directory, shared]
+    return {"retire": 1}, [_ask_for_shared(domain, name), shared]
 
 
 def _try_often(own: Mount, domain: str, name: str) -> int:
@@ -180,12 +232,17 @@ def _look(job: dict[str, Any], _descriptors: list[int]) -> Result:
 
 
 def _forget(job: dict[str, Any], descriptors: list[int]) -> Result:
-    own = Mount(descriptors[0])
+    _unlink(Mount(descriptors[0]), job["domain"], job["names"])
+    return {}, []
+
+
+def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
+    """Unlink files, as soon as nobody has them open. Raises OSError when somebody still has after some seconds."""
     deadline = time.monotonic() + UNLINK_SECONDS
-    for name in job["names"]:
+    for name in file_names:
         while True:
             try:
-                own.unlink(job["domain"], name)
+                own.unlink(domain, name)
                 break
             except FileNotFoundError:
                 break
@@ -193,7 +250,6 @@ def _forget(job: dict[str, Any], descriptors: list[int]) -> Result:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.002)
-    return {}, []
 
 
 def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
@@ -224,7 +280,7 @@ def _drop(_job: dict[str, Any], _descriptors: list[int]) -> Result:
 
 
 def _give_back(job: dict[str, Any], results: list[int]) -> None:
-    """Nobody wants the answer. What was won is dropped in good order."""
+    """The keeper has gone. What was won is dropped in good order, and a lock that rose falls again."""
     if job["job"] == "take" and results:
         own = Mount(results[0])
         channel.close_all(results[1:])
@@ -232,10 +288,18 @@ def _give_back(job: dict[str, Any], results: list[int]) -> None:
             own.unlink(job["domain"], name)
         time.sleep(MOUNT_SECONDS)
         os.close(own.directory)
+    elif job["job"] == "convert" and results:
+        channel.close_all(results)
+        for name in job["rising"]:
+            _ask_for_shared(job["domain"], name)
+        time.sleep(MOUNT_SECONDS)
 
 
 _JOBS = {
     "take": _take,
+    "convert": _convert,
+    "settle": _settle,
+    "recall": _recall,
     "publish": _publish,
     "look": _look,
     "forget": _forget,

@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import modes
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import Mode
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import LEVELS, Level, Mode
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 
 VMS = {
@@ -36,3 +36,40 @@ def test_the_words_of_people_are_modes():
 def test_what_is_no_mode_is_refused_with_the_way_out(text, word):
     with pytest.raises(O2cbError, match=word):
         modes.parse(text)
+
+
+@pytest.mark.parametrize(("old", "new"), list(itertools.product(Mode, Mode)))
+def test_a_conversion_leads_to_the_levels_of_the_new_mode(old, new):
+    conversion = modes.conversion(old, new)
+    levels = {**LEVELS[old], **dict(conversion.opened)}
+    for resource in conversion.dropped:
+        del levels[resource]
+    assert levels == LEVELS[new]
+    assert all(LEVELS[old][resource] is Level.EX for resource in conversion.lowered)
+
+
+@pytest.mark.parametrize(("old", "new", "other"), list(itertools.product(Mode, Mode, Mode)))
+def test_at_no_moment_of_a_conversion_gets_in_who_is_compatible_with_neither_mode(old, new, other):
+    """While it is under way, the higher level of each resource is held."""
+    both = {
+        resource: max(levels)
+        for resource in LEVELS[old].keys() | LEVELS[new].keys()
+        if (levels := [mode[resource] for mode in (LEVELS[old], LEVELS[new]) if resource in mode])
+    }
+    admits = all(both[resource] is level is Level.PR for resource, level in LEVELS[other].items() if resource in both)
+    assert not admits or (modes.compatible(old, other) and modes.compatible(new, other))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rises"),
+    [
+        ("PR", "EX", True),
+        ("EX", "PR", True),
+        ("EX", "CR", False),
+        ("PR", "CR", False),
+        ("CR", "PR", True),
+        ("PW", "PR", False),
+    ],
+)
+def test_who_rises_can_be_refused(old, new, rises):
+    assert modes.conversion(Mode(old), Mode(new)).rises is rises

@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Conversions of node locks: from one mode to another, without letting go in between.
+
+    rise     a worker opens the new levels in the lock's own mount, or nothing has changed
+    store    systemd takes over the descriptors of the new mode, then forgets those of the old one
+    settle   what is not needed any more is closed, lowered and unlinked; it cannot fail, and is not waited for long
+
+Whoever rises from a shared lock may meet another holder who wants the same: neither can, and o2dlm does not tell. So it
+ends at the deadline, as a lock that is busy does, and the lock stays what it was.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..o2cb.errors import O2cbError
+from . import channel, holding, modes, names
+from .holding import Holding
+from .modes import LEVELS, OWN, Conversion, Level, Mode
+
+if TYPE_CHECKING:
+    from .keeper import Keeper, Take
+
+SETTLE_SECONDS = 2.0
+"""Longer is not waited for others to be let in beside a lock that was lowered."""
+
+
+class Converter:
+    """The keeper's part that converts."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+
+    def start(self, take: Take, held: Holding) -> None:
+        """Begin, on behalf of a request whose identity has the new mode. Raises O2cbError while another is going on."""
+        if held.converting:
+            raise O2cbError(f"lock {held.what.name!r} is being converted already: try again")
+        held.converting = True
+        take.base = held
+        self.attempt(take)
+
+    def attempt(self, take: Take) -> None:
+        """One try to rise; straight on where nobody can stand in the way."""
+        base = _base(take)
+        if take.done or take.client.closed:
+            take.done, base.converting = True, False
+            return
+        conversion, stored, have = _conversion(take), take.what.stored, LEVELS[Mode(base.what.mode)]
+        job = {
+            "job": "convert",
+            "domain": take.what.domain,
+            "resources": [(holding.file_name(stored, which), level is Level.EX) for which, level in conversion.opened],
+            "new": [holding.file_name(stored, which) for which, _level in conversion.opened if which not in have],
+            "rising": _rising(take),
+            "signs": (OWN, Level.EX) in conversion.opened,
+            "clocks": self._keeper.clocks(),
+            **self._keeper.signature(take.what),
+        }
+        if not conversion.opened:
+            self._risen(take, 0, [])
+            return
+        take.asleep_since = time.monotonic()
+        self._keeper.pool.run(job, [base.mount], lambda answer, descriptors: self._tried(take, answer, descriptors))
+
+    def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
+        keeper, base = self._keeper, _base(take)
+        retired = int(answer.get("retire", 0))
+        keeper.retire(descriptors[:retired])
+        take.asleep_since = 0.0
+        if "token" in answer and not (take.done or take.client.closed):
+            self._risen(take, int(answer["token"]), descriptors[retired:])
+        elif "token" in answer:
+            self._take_back(take, descriptors[retired:])
+        elif "busy" in answer and not take.done and time.monotonic() < take.deadline:
+            keeper.at(random.uniform(*keeper.PAUSE), lambda: self.attempt(take))
+        else:
+            base.converting = False
+            message = {"held": False, "reason": "conversion", "holder": None, "mode": base.what.mode}
+            keeper.finish(take, message if "busy" in answer else answer)
+
+    def _take_back(self, take: Take, opened: list[int]) -> None:
+        """It came too late, or nobody is there any more: the lock is again what it was."""
+        base, conversion = _base(take), _conversion(take)
+        channel.close_all(opened)
+        have = LEVELS[Mode(base.what.mode)]
+        new = [holding.file_name(take.what.stored, which) for which, _level in conversion.opened if which not in have]
+
+        def settled(answer: dict[str, Any], mounts: list[int]) -> None:
+            base.converting = False
+            self._keeper.retire(mounts)
+
+        self._settle(take, _rising(take), new, settled)
+
+    def _risen(self, take: Take, number: int, opened: list[int]) -> None:
+        keeper, base, conversion = self._keeper, _base(take), _conversion(take)
+        before = dict(zip(LEVELS[Mode(base.what.mode)], base.locks))
+        after = {**before, **dict(zip((which for which, _level in conversion.opened), opened))}
+        what = replace(take.what, token=number or base.what.token)
+        held = Holding(what, base.mount, [after[which] for which in LEVELS[Mode(what.mode)]])
+        memory = holding.memory_file(what)
+        keeper.store.put(what.id, [*held.descriptors(), memory])
+        os.close(memory)
+        try:
+            keeper.remember(number)
+            keeper.store.flush()
+        except (O2cbError, OSError) as error:
+            keeper.store.remove(what.id)
+            keeper.finish(take, {"error": f"lock {what.name!r} stays in mode {base.what.mode}: {error}"})
+            self._take_back(take, opened)
+            return
+        keeper.store.remove(base.what.id)
+        channel.close_all([descriptor for descriptor in base.locks if descriptor not in held.locks])
+        del keeper.holdings[base.what.id]
+        keeper.holdings[what.id] = held
+        dropped = [holding.file_name(what.stored, which) for which in conversion.dropped]
+        if base.what.mode == Mode.EX.value:
+            keeper.hide(base)
+            dropped.append(names.info(what.stored))
+
+        def settled(answer: dict[str, Any], mounts: list[int]) -> None:
+            keeper.retire(mounts)
+            keeper.finish(take, granted)
+            if what.mode == Mode.EX.value and not held.releasing:
+                keeper.publish(held)
+
+        granted = {"held": True, "changed": True, **holding.facts(held)}
+        keeper.at(SETTLE_SECONDS, lambda: keeper.finish(take, granted))
+        self._settle(take, [holding.file_name(what.stored, which) for which in conversion.lowered], dropped, settled)
+
+    def _settle(self, take: Take, lowered: list[str], dropped: list[str], settled: Any) -> None:
+        job = {"job": "settle", "domain": take.what.domain, "lowered": lowered, "dropped": dropped}
+        self._keeper.pool.run(job, [_base(take).mount], settled)
+
+    def adopt(self, old: Holding, new: Holding) -> None:
+        """The keeper died between the two modes: the new one counts."""
+        keeper, conversion = self._keeper, modes.conversion(Mode(old.what.mode), Mode(new.what.mode))
+        keeper.store.remove(old.what.id)
+        channel.close_all([old.mount, *old.locks])
+        dropped = [holding.file_name(new.what.stored, which) for which in conversion.dropped]
+        if old.what.mode == Mode.EX.value:
+            keeper.hide(old)
+            dropped.append(names.info(new.what.stored))
+        job = {
+            "job": "settle",
+            "domain": new.what.domain,
+            "lowered": [holding.file_name(new.what.stored, which) for which in conversion.lowered],
+            "dropped": dropped,
+        }
+        keeper.pool.run(job, [new.mount], lambda _answer, mounts: keeper.retire(mounts))
+
+
+def _base(take: Take) -> Holding:
+    if take.base is None:
+        raise TypeError("this request converts nothing")
+    return take.base
+
+
+def _conversion(take: Take) -> Conversion:
+    return modes.conversion(Mode(_base(take).what.mode), Mode(take.what.mode))
+
+
+def _rising(take: Take) -> list[str]:
+    """The files that go from PR to EX."""
+    have = LEVELS[Mode(_base(take).what.mode)]
+    return [
+        holding.file_name(take.what.stored, which)
+        for which, level in _conversion(take).opened
+        if level is Level.EX and which in have
+    ]
