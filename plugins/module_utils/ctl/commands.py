@@ -174,7 +174,9 @@ def hold(options: argparse.Namespace) -> int:
         sys.stderr.write(f"o2ctl: {refusal(options.name, answer, options.wait)}\n")
         return BUSY
     word = "now held" if answer["changed"] else "held already"
-    return _print(options, answer, f"{options.name}: {word} by this node, token {answer['token']}")
+    return _print(
+        options, answer, f"{options.name}: {word} by this node in mode {answer['mode']}, token {answer['token']}"
+    )
 
 
 def release(options: argparse.Namespace) -> int:

@@ -120,14 +120,14 @@ class Converter:
         del keeper.holdings[base.what.id]
         keeper.holdings[what.id] = held
         dropped = [holding.file_name(what.stored, which) for which in conversion.dropped]
-        if base.what.mode == Mode.EX.value:
+        if Mode(base.what.mode) in modes.SOLE:
             keeper.hide(base)
             dropped.append(names.info(what.stored))
 
         def settled(answer: dict[str, Any], mounts: list[int]) -> None:
             keeper.retire(mounts)
             keeper.finish(take, granted)
-            if what.mode == Mode.EX.value and not held.releasing:
+            if not held.releasing:
                 keeper.publish(held)
 
         granted = {"held": True, "changed": True, **holding.facts(held)}
@@ -144,7 +144,7 @@ class Converter:
         keeper.store.remove(old.what.id)
         channel.close_all([old.mount, *old.locks])
         dropped = [holding.file_name(new.what.stored, which) for which in conversion.dropped]
-        if old.what.mode == Mode.EX.value:
+        if Mode(old.what.mode) in modes.SOLE:
             keeper.hide(old)
             dropped.append(names.info(new.what.stored))
         job = {
@@ -153,7 +153,13 @@ class Converter:
             "lowered": [holding.file_name(new.what.stored, which) for which in conversion.lowered],
             "dropped": dropped,
         }
-        keeper.pool.run(job, [new.mount], lambda _answer, mounts: keeper.retire(mounts))
+
+        def settled(_answer: dict[str, Any], mounts: list[int]) -> None:
+            keeper.retire(mounts)
+            if not new.releasing:
+                keeper.publish(new)
+
+        keeper.pool.run(job, [new.mount], settled)
 
 
 def _base(take: Take) -> Holding:

@@ -461,7 +461,7 @@ class Keeper:
             self._watch(held)
             if not taken and held.what.kind != PROCESS:
                 self._let_go(held, lambda _answer: None)
-            elif held.what.mode == modes.Mode.EX.value:
+            else:
                 self.publish(held)
 
     def finish(self, take: Take, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
@@ -499,6 +499,10 @@ class Keeper:
     # the owner record
 
     def publish(self, held: Holding) -> None:
+        """Show who holds a lock that one holder at a time can have."""
+        if modes.Mode(held.what.mode) not in modes.SOLE:
+            return
+
         def published(answer: dict[str, Any], descriptors: list[int]) -> None:
             self.retire(descriptors[: answer.get("retire", 0)])
             shared = descriptors[answer.get("retire", 0) :]

@@ -54,6 +54,9 @@ LEVELS: dict[Mode, dict[str, Level]] = {
     Mode.EX: {OWN: Level.EX},
 }
 
+SOLE = frozenset((Mode.PW, Mode.EX))
+"""Modes that one holder at a time can have. He shows who he is."""
+
 _WORDS = {"exclusive": Mode.EX, "shared": Mode.PR}
 
 

@@ -4,7 +4,7 @@
 
 """What a node does in a test of locks. Runs on the node, with the installed program as its library.
 
-    race N PREFIX               try N locks once each, print the numbers of those that were got
+    race N PREFIX               try N locks, each until the answer is known, print the numbers of those that were got
     count TIMES OFFSET          under a process lock, read a counter from the shared disk, add one, write it back
     release PREFIX              release this node's locks whose names begin so
     verdict OFFSET              print the counter and the number of times a token fell
@@ -39,14 +39,17 @@ def take(name: str, kind: str, wait: float) -> tuple[dict[str, object], list[int
 
 
 def race(rounds: int, prefix: str) -> None:
-    got, unknown = [], []
+    got, other = [], []
     for number in range(rounds):
-        answer, _descriptors = take(f"{prefix}{number}", "node", 0)
+        for _attempt in range(20):
+            answer, _descriptors = take(f"{prefix}{number}", "node", 0)
+            if answer["held"] or answer["reason"] != "unknown":
+                break
         if answer["held"]:
             got.append(number)
         elif answer["reason"] != "busy":
-            unknown.append(number)
-    print(json.dumps({"got": got, "unknown": unknown}))
+            other.append(answer["reason"])
+    print(json.dumps({"got": got, "other": other}))
 
 
 def release(prefix: str) -> None:
