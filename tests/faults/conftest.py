@@ -57,9 +57,9 @@ def cluster(lab: Lab, nodes: list[Node], controller: Controller, health: list[st
         lab.up()
         controller.site()
         health[:] = lab.each(kernel.state)
-    before = {node.name: _resets(node) for node in nodes}
+    before = {node.name: node.resets() for node in nodes}
     yield controller
-    assert {node.name: _resets(node) for node in nodes} == before
+    assert {node.name: node.resets() for node in nodes} == before
 
 
 @pytest.fixture
@@ -82,7 +82,3 @@ def wanted(nodes: list[Node], regions: list[str]) -> dict[str, Any]:
             "idle_timeout_ms": SETTINGS["o2cb_idle_timeout_ms"],
         },
     }
-
-
-def _resets(node: Node) -> int:
-    return sum(event in ("fenced", "panicked") for _seconds, event in node.ends())

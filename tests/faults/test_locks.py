@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,24 @@ os.unlink(path)
 """A program that knows nothing of us and uses dlmfs as its manual says. `wait` is the open that blocks."""
 
 
-@pytest.fixture
-def players(cluster: Controller, lab: Lab, nodes: list[Node]) -> list[Node]:
-    """The nodes, with o2keep and the program of this test on each."""
-    cluster.site(o2cb_locks=True)
+@pytest.fixture(scope="module")
+def provisioned(lab: Lab, controller: Controller) -> list[Node]:
+    """The nodes, with o2keep and the programs of these tests on each."""
+    lab.up()
+    controller.site(o2cb_locks=True)
     text = PLAYER.read_text(encoding="utf-8")
-    for node in nodes:
+    for node in lab.nodes():
         node.run("cat > /root/player.py", stdin=text, check=True, timeout=60)
         node.run("cat > /root/foreign.py", stdin=FOREIGN, check=True, timeout=60)
-    return nodes
+    return lab.nodes()
+
+
+@pytest.fixture
+def players(provisioned: list[Node]) -> Iterator[list[Node]]:
+    """The nodes. None of them may reset itself during the test."""
+    before = [node.resets() for node in provisioned]
+    yield provisioned
+    assert [node.resets() for node in provisioned] == before
 
 
 def play(node: Node, words: str, seconds: float) -> Any:

@@ -142,6 +142,10 @@ class Node:
         """How each boot ended: time (seconds of the epoch) and `rebooted`, `fenced`, `panicked`, `powered off`…"""
         return [(seconds, event) for seconds, event in self.history() if event != BOOT]
 
+    def resets(self) -> int:
+        """How often the node's own kernel has ended it: it fenced itself, or panicked."""
+        return sum(event in ("fenced", "panicked") for _seconds, event in self.ends())
+
     def freeze(self) -> None:
         """Stop the node in time (SIGSTOP to the kernel's main process only: its children are held by it)."""
         self._signal_main(signal.SIGSTOP)

@@ -120,10 +120,14 @@ def in_use() -> list[str]:
     Mounted file systems, locks, those of o2keep too, unseen members of a domain.
     """
     volumes = mounts("ocfs2")
-    kept, held = keeping.domains_and_locks()
     reasons = [f"an OCFS2 file system is mounted on {path}" for path in volumes]
-    if held:
-        reasons.append(f"o2keep holds {len(held)} lock(s): {_few(held)}")
+    kept: list[str] = []
+    try:
+        kept, held = keeping.domains_and_locks()
+        if held:
+            reasons.append(f"o2keep holds {len(held)} lock(s): {_few(held)}")
+    except O2cbError as error:
+        reasons.append(str(error))
     for domain in joined():
         if domain.locks:
             reasons.append(

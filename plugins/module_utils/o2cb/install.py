@@ -72,7 +72,7 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
         _text(result, units.O2CTL, units.o2ctl(), mode=0o755)
     elif os.path.lexists(units.KEEPER):
         result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
-    if upgraded and keeping.runs():
+    if options["locks"] and upgraded and keeping.runs():
         result.add("upgrade o2keep", lambda: system.systemctl("kill", "--kill-who=main", KEEPER_SERVICE))
     _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
     _text(result, units.SYSCTL, units.sysctl(sysctl))
@@ -152,6 +152,8 @@ def _end_keeper(system: System) -> None:
     files.remove(units.KEEPER)
     system.systemctl("daemon-reload")
     system.systemctl("stop", KEEPER_SERVICE)
+    # systemd has forgotten the unit's directory by now.
+    files.remove_with_directory(keeping.SOCKET)
 
 
 def _absent(system: System, unit: str, unit_path: str) -> Plan:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from typing import Any
 
 from .errors import O2cbError
@@ -23,23 +24,14 @@ LEAVE_SECONDS = 60.0
 
 
 def domains_and_locks() -> tuple[list[str], list[str]]:
-    """The domains that o2keep has joined, and names of locks it holds; nothing where it does not run."""
+    """The domains that o2keep has joined, and names of locks it holds; nothing where it is not installed.
+
+    Raises O2cbError when it does not answer: nobody knows then what systemd still keeps for it.
+    """
     if not os.path.exists(SOCKET):
         return [], []
-    try:
-        answer = ask("status")
-        return list(answer["domains"]), [str(name) for name in answer["names"]]
-    except O2cbError:
-        return [], []
-
-
-def runs() -> bool:
-    """Whether o2keep answers."""
-    try:
-        ask("status")
-    except O2cbError:
-        return False
-    return True
+    answer = ask("status")
+    return list(answer["domains"]), [str(name) for name in answer["names"]]
 
 
 def leave_domains() -> None:
@@ -50,10 +42,11 @@ def leave_domains() -> None:
 
 def ask(operation: str, seconds: float = SECONDS) -> dict[str, Any]:
     """One question without descriptors. Raises O2cbError when there is no answer, or the answer is an error."""
+    deadline = time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as sock:
         sock.settimeout(seconds)
         try:
-            sock.connect(SOCKET)
+            _connect(sock, deadline)
             sock.send(json.dumps({"op": operation}).encode())
             answer: dict[str, Any] = json.loads(sock.recv(MAX_MESSAGE) or b'{"error": "it went away"}')
         except (OSError, ValueError) as error:
@@ -61,3 +54,15 @@ def ask(operation: str, seconds: float = SECONDS) -> dict[str, Any]:
     if "error" in answer:
         raise O2cbError(f"o2keep: {answer['error']}")
     return answer
+
+
+def _connect(sock: socket.socket, deadline: float) -> None:
+    """Wait for a daemon that is just being restarted: its socket is there, and nobody listens yet."""
+    while True:
+        try:
+            sock.connect(SOCKET)
+            return
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
