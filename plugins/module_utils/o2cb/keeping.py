@@ -34,6 +34,17 @@ def domains_and_locks() -> tuple[list[str], list[str]]:
     return list(answer["domains"]), [str(name) for name in answer["names"]]
 
 
+def runs() -> bool:
+    """Whether o2keep answers."""
+    if not os.path.exists(SOCKET):
+        return False
+    try:
+        ask("status")
+    except O2cbError:
+        return False
+    return True
+
+
 def leave_domains() -> None:
     """Let o2keep leave its domains. Raises O2cbError when it holds a lock by now."""
     if os.path.exists(SOCKET):
