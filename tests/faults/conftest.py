@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,26 @@ def wanted(nodes: list[Node], regions: list[str]) -> dict[str, Any]:
             "idle_timeout_ms": SETTINGS["o2cb_idle_timeout_ms"],
         },
     }
+
+
+REFEREE = Path(__file__).parent / "referee"
+
+
+@pytest.fixture(scope="session")
+def provisioned(lab: Lab, controller: Controller) -> list[Node]:
+    """The nodes, with o2keep and the programs of the tests of locks on each."""
+    lab.up()
+    controller.site(o2cb_locks=True)
+    for node in lab.nodes():
+        for program in ("player.py", "foreign.py"):
+            text = (REFEREE / program).read_text(encoding="utf-8")
+            node.run(f"cat > /root/{program}", stdin=text, check=True, timeout=60)
+    return lab.nodes()
+
+
+@pytest.fixture
+def players(provisioned: list[Node]) -> Iterator[list[Node]]:
+    """The nodes. None of them may reset itself during the test."""
+    before = [node.resets() for node in provisioned]
+    yield provisioned
+    assert [node.resets() for node in provisioned] == before

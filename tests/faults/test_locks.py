@@ -9,59 +9,20 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from faults.controller import Controller
 from lab import Lab
 from lab.node import Node
 
 pytestmark = pytest.mark.skipif("O2CB_LOCKS" not in os.environ, reason="locks are experimental: set O2CB_LOCKS=1")
 
-PLAYER = Path(__file__).parent / "referee/player.py"
 ROUNDS = int(os.environ.get("O2_ROUNDS", "200"))
 INCREMENTS = int(os.environ.get("O2_INCREMENTS", "10000"))
 WORKERS = 4
 KILLS = int(os.environ.get("O2_KILLS", "20"))
 BLOCKS = iter(range(0, 2**20, 4096))
-
-
-FOREIGN = """
-import os, sys, time
-verb, name = sys.argv[1:3]
-os.makedirs("/dlm/o2cb", exist_ok=True)
-path = "/dlm/o2cb/" + name
-lock = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_NONBLOCK if verb == "try" else 0))
-if verb == "wait":
-    open("/run/" + name, "w").close()
-time.sleep(float(sys.argv[3]) if len(sys.argv) > 3 else 0)
-os.close(lock)
-os.unlink(path)
-"""
-"""A program that knows nothing of us and uses dlmfs as its manual says. `wait` is the open that blocks."""
-
-
-@pytest.fixture(scope="module")
-def provisioned(lab: Lab, controller: Controller) -> list[Node]:
-    """The nodes, with o2keep and the programs of these tests on each."""
-    lab.up()
-    controller.site(o2cb_locks=True)
-    text = PLAYER.read_text(encoding="utf-8")
-    for node in lab.nodes():
-        node.run("cat > /root/player.py", stdin=text, check=True, timeout=60)
-        node.run("cat > /root/foreign.py", stdin=FOREIGN, check=True, timeout=60)
-    return lab.nodes()
-
-
-@pytest.fixture
-def players(provisioned: list[Node]) -> Iterator[list[Node]]:
-    """The nodes. None of them may reset itself during the test."""
-    before = [node.resets() for node in provisioned]
-    yield provisioned
-    assert [node.resets() for node in provisioned] == before
 
 
 def play(node: Node, words: str, seconds: float) -> Any:

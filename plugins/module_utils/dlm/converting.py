@@ -99,22 +99,40 @@ class Converter:
         self._settle(take, _rising(take), new, settled)
 
     def _risen(self, take: Take, number: int, opened: list[int]) -> None:
+        take.granting = True
+        self._keeper.remember(number, lambda problem: self._store(take, number, opened, problem))
+
+    def _store(self, take: Take, number: int, opened: list[int], problem: str) -> None:
         keeper, base, conversion = self._keeper, _base(take), _conversion(take)
         before = dict(zip(LEVELS[Mode(base.what.mode)], base.locks))
         after = {**before, **dict(zip((which for which, _level in conversion.opened), opened))}
         what = replace(take.what, token=number or base.what.token)
         held = Holding(what, base.mount, [after[which] for which in LEVELS[Mode(what.mode)]])
+
+        def stored(why: str) -> None:
+            why = why or ("it is being released" if base.releasing else "")
+            if why:
+                keeper.store.remove(what.id)
+                keeper.finish(take, {"error": f"lock {what.name!r} stays in mode {base.what.mode}: {why}"})
+                self._take_back(take, opened)
+            else:
+                self._exchange(take, held)
+
         memory = holding.memory_file(what)
-        keeper.store.put(what.id, [*held.descriptors(), memory])
-        os.close(memory)
         try:
-            keeper.remember(number)
-            keeper.store.flush()
-        except (O2cbError, OSError) as error:
-            keeper.store.remove(what.id)
-            keeper.finish(take, {"error": f"lock {what.name!r} stays in mode {base.what.mode}: {error}"})
-            self._take_back(take, opened)
-            return
+            if not problem:
+                keeper.store.put(what.id, [*held.descriptors(), memory])
+        except O2cbError as error:
+            problem = str(error)
+        os.close(memory)
+        if problem:
+            stored(problem)
+        else:
+            keeper.stored(stored)
+
+    def _exchange(self, take: Take, held: Holding) -> None:
+        """The new mode counts from now on."""
+        keeper, base, what, conversion = self._keeper, _base(take), held.what, _conversion(take)
         keeper.store.remove(base.what.id)
         channel.close_all([descriptor for descriptor in base.locks if descriptor not in held.locks])
         del keeper.holdings[base.what.id]
@@ -124,7 +142,7 @@ class Converter:
             keeper.hide(base)
             dropped.append(names.info(what.stored))
 
-        def settled(answer: dict[str, Any], mounts: list[int]) -> None:
+        def settled(_answer: dict[str, Any], mounts: list[int]) -> None:
             keeper.retire(mounts)
             keeper.finish(take, granted)
             if not held.releasing:

@@ -13,7 +13,8 @@ which the pipe that goes with them tells.
 
     take     tries with jittered pauses until the deadline; one try at a time for a name. A try that does not come back
              by the deadline is left to itself, and what it wins late is dropped.
-    grant    store at systemd, barrier (one for all grants of a turn of the loop), answer, publish the owner record.
+    grant    mark the token on disk, store at systemd, barrier (one for all of a turn of the loop), answer, publish the
+             owner record.
     convert  as `converting` tells.
     release  systemd forgets, descriptors are closed, the files are unlinked, answer; the mount goes 1.5 s later.
 
@@ -45,14 +46,14 @@ from . import cgroups, channel, holding, modes, names
 from .converting import Converter
 from .holding import CGROUP, NODE, PROCESS, Holding, Identity
 from .pool import Pool
-from .store import Store, inherited
+from .store import BARRIER_SECONDS, Store, inherited
 from .token import SECOND
-from .worker import MOUNT_SECONDS
+from .worker import MARK, MOUNT_SECONDS
 
-SEEN = "/var/lib/o2keep/token"
-"""The largest token this node may have given out. Written ahead, so that it is rarely written."""
+AHEAD = 5 * SECOND
+"""So far ahead of the largest token the mark on disk is. Less than it takes o2dlm to forget a token, so that one which
+comes from the mark of a keeper that died is not ahead of another node's clock when that has nothing else to go by."""
 
-SEEN_AHEAD = 10 * SECOND
 SHORTEST_WAIT = 0.25
 OVERTIME = 0.7
 """A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
@@ -88,6 +89,7 @@ class Take:
     """The lock that is to be converted; None where one is to be taken."""
     asleep_since: float = 0.0
     overtime: bool = False
+    granting: bool = False
     done: bool = False
 
     @property
@@ -130,14 +132,16 @@ class Keeper:
         self.converter = Converter(self)
         self.clock = Clock()
         self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
-        self.seen = int(files.read_line(SEEN) or 0)
+        self.seen = int(files.read_line(MARK) or 0)
         self.mark = self.seen
+        self.unmarked: list[tuple[int, Callable[[str], None]]] = []
+        self.marking = False
         self.holdings: dict[str, Holding] = {}
         self.domains: dict[str, int] = {}
         self.trying: dict[tuple[str, str], Take] = {}
         self.recalling: set[tuple[str, str]] = set()
         self.timers: list[tuple[float, int, Callable[[], object]]] = []
-        self.granted: list[tuple[Take, Holding, list[int]]] = []
+        self.storing: list[Callable[[str], None]] = []
         self.counter = 0
         self.retiring = 0
         self.stopping = False
@@ -159,7 +163,7 @@ class Keeper:
         self._read_stamps()
         self._feed()
         self._join(names.DEFAULT_DOMAIN, lambda _answer: None)
-        self.store.notify(f"READY=1\nSTATUS=holds {len(self.holdings)} locks")
+        self.store.tell(f"READY=1\nSTATUS=holds {len(self.holdings)} locks")
         while not self.stopping:
             self._turn()
         if shutting_down():
@@ -172,12 +176,42 @@ class Keeper:
         for key, _events in self.selector.select(min(waits, default=None)):
             key.data()
         self._due()
-        self._grant()
+        self._barrier()
 
     def at(self, seconds: float, call: Callable[[], object]) -> None:
         """Call this after so many seconds."""
         self.counter += 1
         heapq.heappush(self.timers, (time.monotonic() + seconds, self.counter, call))
+
+    def stored(self, call: Callable[[str], None]) -> None:
+        """Call this when systemd has acted on everything sent to it so far; with the reason when it has not in time."""
+        self.storing.append(call)
+
+    def _barrier(self) -> None:
+        """One barrier for all that wait for one after this turn."""
+        calls, self.storing = self.storing, []
+        if not calls:
+            return
+        try:
+            reader = self.store.barrier()
+        except O2cbError as error:
+            _call_all(calls, str(error))
+            return
+        if reader < 0:
+            _call_all(calls, "")
+            return
+
+        def passed(problem: str) -> None:
+            nonlocal reader
+            if reader >= 0:
+                self.selector.unregister(reader)
+                os.close(reader)
+                reader = -1
+                _call_all(calls, problem)
+
+        self.selector.register(reader, selectors.EVENT_READ, lambda: passed(""))
+        late = f"systemd did not take over the lock within {BARRIER_SECONDS:g} s"
+        self.at(BARRIER_SECONDS, lambda: passed(late))
 
     def _wait(self) -> float | None:
         return max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else None
@@ -188,7 +222,7 @@ class Keeper:
 
     def _feed(self) -> None:
         if self.watchdog:
-            self.store.notify("WATCHDOG=1")
+            self.store.tell("WATCHDOG=1")
             self.at(self.watchdog, self._feed)
 
     # what systemd kept
@@ -330,7 +364,8 @@ class Keeper:
         def joined(answer: dict[str, Any], descriptors: list[int]) -> None:
             if "error" not in answer and domain not in self.domains:
                 self.domains[domain] = descriptors.pop()
-                self.store.put(f"domain-{domain.encode().hex()}", [self.domains[domain]])
+                with contextlib.suppress(O2cbError):
+                    self.store.put(f"domain-{domain.encode().hex()}", [self.domains[domain]])
             self.retire(descriptors)
             tell(answer)
 
@@ -418,51 +453,80 @@ class Keeper:
     def _won(self, take: Take, number: int, descriptors: list[int]) -> None:
         what = replace(take.what, token=number, since=int(time.time() * SECOND))
         held = Holding(what, descriptors[0], descriptors[1:])
-        try:
-            self.remember(number)
-        except OSError as error:
-            self.finish(take, {"error": f"{SEEN} cannot be written, so a later token might fall: {error.strerror}"})
         if take.done or take.client.closed:
             self._let_go(held, lambda _answer: None)
             return
+        take.granting = True
+        self.remember(number, lambda problem: self._keep(take, held, problem))
+
+    def remember(self, number: int, call: Callable[[str], None]) -> None:
+        """Call this when the mark on disk is not below this token; with the reason when that could not be in time."""
+        self.seen = max(self.seen, number)
+        if number <= self.mark:
+            call("")
+            return
+        entry = (number, call)
+        self.unmarked.append(entry)
+        self.at(BARRIER_SECONDS, lambda: self._marked([entry], f"{MARK} could not be written in time"))
+        self._write_mark()
+
+    def _write_mark(self) -> None:
+        if self.marking:
+            return
+        self.marking = True
+        mark = self.seen + AHEAD
+
+        def written(answer: dict[str, Any], _descriptors: list[int]) -> None:
+            self.marking = False
+            if "error" in answer:
+                self._marked(list(self.unmarked), f"a later token might fall: {MARK}: {answer['error']}")
+                return
+            self.mark = max(self.mark, mark)
+            self._marked([entry for entry in self.unmarked if entry[0] <= self.mark], "")
+            if self.unmarked:
+                self._write_mark()
+
+        self.pool.run({"job": "mark", "token": mark}, [], written)
+
+    def _marked(self, entries: Sequence[tuple[int, Callable[[str], None]]], problem: str) -> None:
+        for entry in entries:
+            if entry in self.unmarked:
+                self.unmarked.remove(entry)
+                entry[1](problem)
+
+    def _keep(self, take: Take, held: Holding, problem: str) -> None:
+        """Have systemd keep the lock; what a process lock's holder is given is not among it."""
         gift: list[int] = []
-        if what.kind == PROCESS:
+        if held.what.kind == PROCESS and not problem:
             reader, writer = os.pipe2(os.O_CLOEXEC)
             gift = [*held.locks, writer]
             held.locks, held.pipe = [], reader
-        memory = holding.memory_file(what)
-        self.store.put(what.id, [*held.descriptors(), memory])
-        os.close(memory)
-        self.holdings[what.id] = held
-        self.granted.append((take, held, gift))
-
-    def remember(self, number: int) -> None:
-        self.seen = max(self.seen, number)
-        if self.seen > self.mark:
-            files.write(SEEN, f"{self.seen + SEEN_AHEAD}\n")
-            self.mark = self.seen + SEEN_AHEAD
-
-    def _grant(self) -> None:
-        """One barrier for all grants of this turn, then their answers."""
-        granted, self.granted = self.granted, []
-        if not granted:
-            return
+        self.holdings[held.what.id] = held
+        memory = holding.memory_file(held.what)
         try:
-            self.store.flush()
+            if not problem:
+                self.store.put(held.what.id, [*held.descriptors(), memory])
         except O2cbError as error:
-            for take, held, gift in granted:
-                channel.close_all(gift)
-                self.finish(take, {"error": str(error)})
-                self._let_go(held, lambda _answer: None)
-            return
-        for take, held, gift in granted:
-            taken = self.finish(take, {"held": True, "changed": True, **holding.facts(held)}, gift)
+            problem = str(error)
+        os.close(memory)
+        if problem:
+            self._grant(take, held, gift, problem)
+        else:
+            self.stored(lambda why: self._grant(take, held, gift, why))
+
+    def _grant(self, take: Take, held: Holding, gift: list[int], problem: str) -> None:
+        if problem:
             channel.close_all(gift)
-            self._watch(held)
-            if not taken and held.what.kind != PROCESS:
-                self._let_go(held, lambda _answer: None)
-            else:
-                self.publish(held)
+            self.finish(take, {"error": f"lock {held.what.name!r} was not taken: {problem}"})
+            self._let_go(held, lambda _answer: None)
+            return
+        taken = self.finish(take, {"held": True, "changed": True, **holding.facts(held)}, gift)
+        channel.close_all(gift)
+        self._watch(held)
+        if not taken and held.what.kind != PROCESS:
+            self._let_go(held, lambda _answer: None)
+        else:
+            self.publish(held)
 
     def finish(self, take: Take, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
         if take.done:
@@ -475,7 +539,7 @@ class Keeper:
 
         Where the holder may be known, it is asked for, within a deadline of its own.
         """
-        if take.done or any(waiting is take for waiting, _held, _gift in self.granted):
+        if take.done or take.granting:
             return
         if not take.asleep_since:
             if take.base is None:
@@ -512,7 +576,8 @@ class Keeper:
                 channel.close_all(shared)
                 return
             held.info = shared[0]
-            self.store.put(f"info-{held.what.id}", shared)
+            with contextlib.suppress(O2cbError):
+                self.store.put(f"info-{held.what.id}", shared)
 
         job = {
             "job": "publish",
@@ -628,16 +693,17 @@ class Keeper:
         def left(answer: dict[str, Any], _descriptors: list[int]) -> None:
             self.answer(client, {"left": True, **answer})
 
-        self.pool.run({"job": "drop"}, mounts, left)
-        channel.close_all(mounts)
+        def forgotten(_problem: str) -> None:
+            self.pool.run({"job": "drop"}, mounts, left)
+            channel.close_all(mounts)
+
+        self.stored(forgotten)
 
     def _forget_domains(self) -> list[int]:
         mounts = list(self.domains.values())
         for domain in self.domains:
             self.store.remove(f"domain-{domain.encode().hex()}")
         self.domains.clear()
-        with contextlib.suppress(O2cbError):
-            self.store.flush()
         return mounts
 
     def _shut_down(self) -> None:
@@ -700,6 +766,11 @@ def main(worker: Sequence[str]) -> int:
         say(f"o2keep: {error}")
         return 1
     return 0
+
+
+def _call_all(calls: Sequence[Callable[[str], None]], problem: str) -> None:
+    for call in calls:
+        call(problem)
 
 
 def _only_error(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,17 @@ keeps nothing and says so.
 from __future__ import annotations
 
 import array
+import contextlib
 import os
-import select
 import socket
 from typing import Mapping
 
 from ..o2cb.errors import O2cbError
 
 BARRIER_SECONDS = 5.0
+SEND_SECONDS = 1.0
+"""systemd reads its messages one by one, and its queue may be full for a moment."""
+
 _FIRST_DESCRIPTOR = 3
 
 
@@ -33,49 +36,58 @@ class Store:
         self.address = environment.get("NOTIFY_SOCKET", "")
         if self.address.startswith("@"):
             self.address = "\0" + self.address[1:]
-        self._dirty = False
+        self._unsent: list[str] = []
 
     @property
     def works(self) -> bool:
         return bool(self.address)
 
-    def notify(self, text: str, descriptors: list[int] | None = None) -> None:
-        """Send one message to systemd; nothing without systemd."""
+    def tell(self, text: str) -> None:
+        """Tell systemd something; later, with the next message, when it does not listen now."""
+        self._unsent.append(text)
+        with contextlib.suppress(OSError):
+            while self._unsent:
+                self._send(self._unsent[0], [])
+                del self._unsent[0]
+
+    def put(self, name: str, descriptors: list[int]) -> None:
+        """Ask systemd to keep these under a name. Counts after a barrier. Raises O2cbError when it does not listen."""
+        try:
+            self._send(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", descriptors)
+        except OSError as error:
+            raise O2cbError(f"systemd does not take over descriptors: {error.strerror or error}") from None
+
+    def remove(self, name: str) -> None:
+        """Ask systemd to close what it keeps under this name."""
+        self.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
+
+    def barrier(self) -> int:
+        """The end of a pipe that is closed at its other end once systemd has acted on everything before; -1 without it.
+
+        Raises O2cbError when it does not listen.
+        """
+        if not self.address:
+            return -1
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._send("BARRIER=1", [writer])
+        except OSError as error:
+            os.close(reader)
+            raise O2cbError(f"systemd does not take over descriptors: {error.strerror or error}") from None
+        finally:
+            os.close(writer)
+        return reader
+
+    def _send(self, text: str, descriptors: list[int]) -> None:
         if not self.address:
             return
         ancillary = []
         if descriptors:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(SEND_SECONDS)
             sock.connect(self.address)
             sock.sendmsg([text.encode()], ancillary)
-
-    def put(self, name: str, descriptors: list[int]) -> None:
-        """Ask systemd to keep these under a name. Counts after `flush`."""
-        self.notify(f"FDSTORE=1\nFDNAME={name}\nFDPOLL=0", descriptors)
-        self._dirty = True
-
-    def remove(self, name: str) -> None:
-        """Ask systemd to close what it keeps under this name. Counts after `flush`."""
-        self.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
-        self._dirty = True
-
-    def flush(self) -> None:
-        """Wait until systemd has acted on everything before. Raises O2cbError when it does not within the deadline."""
-        if not self._dirty or not self.address:
-            return
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        try:
-            self.notify("BARRIER=1", [writer])
-            os.close(writer)
-            writer = -1
-            if not select.select([reader], [], [], BARRIER_SECONDS)[0]:
-                raise O2cbError(f"systemd did not take over the descriptors within {BARRIER_SECONDS:g} s")
-        finally:
-            os.close(reader)
-            if writer >= 0:
-                os.close(writer)
-        self._dirty = False
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, list[int]]:

@@ -19,6 +19,7 @@ later.
     forget   unlink the files of a released lock
     join     a domain, to keep this node a member -> descriptor: the mount
     stamps   of the heartbeats                    -> the newest time stamp of each node
+    mark     write the largest token that this node may give out to disk
     drop     let mounts go
 
 An answer with `retire` brings that many mounts, as its first descriptors, that the keeper lets go of later.
@@ -32,7 +33,7 @@ import socket
 import time
 from typing import Any
 
-from ..o2cb import heartbeats, observe
+from ..o2cb import files, heartbeats, observe
 from ..o2cb.errors import O2cbError
 from . import channel, mount, record, token
 from .mount import BusyError, Mount
@@ -40,6 +41,9 @@ from .record import Record
 
 MOUNT_SECONDS = 1.5
 """The mount of a lock outlives it by this: the kernel may still have work queued for it."""
+
+MARK = "/var/lib/o2keep/token"
+"""The largest token this node may have given out, written ahead of it."""
 
 PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
@@ -51,7 +55,10 @@ Result = tuple[dict[str, Any], list[int]]
 def serve(sock: socket.socket) -> None:
     """Work until the keeper closes the channel."""
     while True:
-        received = channel.receive(sock)
+        try:
+            received = channel.receive(sock)
+        except ConnectionResetError:
+            return
         if received is None:
             return
         job, descriptors = received
@@ -274,6 +281,11 @@ def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
     return {"own": own.number if own else 0, "stamps": sorted(stamps.items())}, []
 
 
+def _mark(job: dict[str, Any], _descriptors: list[int]) -> Result:
+    files.write(MARK, f"{job['token']}\n")
+    return {}, []
+
+
 def _drop(_job: dict[str, Any], _descriptors: list[int]) -> Result:
     """The descriptors of the mounts are closed when the job ends; the keeper has closed its own."""
     return {}, []
@@ -305,5 +317,6 @@ _JOBS = {
     "forget": _forget,
     "join": _join,
     "stamps": _stamps,
+    "mark": _mark,
     "drop": _drop,
 }

@@ -8,6 +8,8 @@
     count TIMES OFFSET          under a process lock, read a counter from the shared disk, add one, write it back
     release PREFIX              release this node's locks whose names begin so
     verdict OFFSET              print the counter and the number of times a token fell
+    serve                       answer requests, one JSON object a line: those of o2keep, with `as`, a name for the
+                                descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them
 
 The counter stands on /dev/mapper/data, in one block, with the largest token of all writers and how often one was not
 larger than the one before. Everything is read and written past the page cache.
@@ -29,6 +31,7 @@ BLOCK = struct.Struct("<QQQ")
 
 sys.path.insert(0, PROGRAM)
 from ocfs2_o2cb.dlm.client import Client  # type: ignore[import-not-found]  # noqa: E402
+from ocfs2_o2cb.o2cb.errors import O2cbError  # type: ignore[import-not-found]  # noqa: E402
 
 
 def take(name: str, kind: str, wait: float) -> tuple[dict[str, object], list[int]]:
@@ -90,9 +93,29 @@ def verdict(offset: int) -> None:
     print(json.dumps({"value": value, "falls": falls}))
 
 
+def serve() -> None:
+    kept: dict[str, list[int]] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        owner = request.pop("as", "")
+        if request["op"] == "drop":
+            for descriptor in kept.pop(owner, []):
+                os.close(descriptor)
+            answer: dict[str, object] = {}
+        else:
+            try:
+                answer, descriptors = Client().ask(request, request.get("wait", 10))
+                kept.setdefault(owner, []).extend(descriptors)
+            except O2cbError as error:
+                answer = {"error": str(error)}
+        print(json.dumps(answer), flush=True)
+
+
 if __name__ == "__main__":
-    verb, first, *rest = sys.argv[1:]
-    if verb == "race":
+    verb, first, *rest = [*sys.argv[1:], ""]
+    if verb == "serve":
+        serve()
+    elif verb == "race":
         race(int(first), rest[0])
     elif verb == "release":
         release(first)

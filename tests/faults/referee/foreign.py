@@ -1,0 +1,25 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A program that knows nothing of us and uses dlmfs as its manual says. Runs on a node.
+
+try NAME [SECONDS]          an open that does not wait
+wait NAME [SECONDS]         the open that blocks
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+verb, name, *rest = sys.argv[1:]
+os.makedirs("/dlm/o2cb", exist_ok=True)
+path = f"/dlm/o2cb/{name}"
+lock = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_NONBLOCK if verb == "try" else 0))
+if verb == "wait":
+    open(f"/run/{name}", "w").close()
+time.sleep(float(rest[0]) if rest else 0)
+os.close(lock)
+os.unlink(path)

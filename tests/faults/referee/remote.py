@@ -1,0 +1,63 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A player on a node that is asked over one connection: a request costs milliseconds, not an ssh login."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from lab import ssh
+from lab.node import Node
+
+SECONDS = 20.0
+"""What an answer may take beyond the wait of its request."""
+
+
+class Remote:
+    """The player of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._process = subprocess.Popen(
+            ssh.command(node.lab, node.number, ["python3 /root/player.py serve"]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request of o2keep's protocol. Raises AssertionError when there is no answer in time."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._process.stdin.flush()
+        seconds = float(request.get("wait", 0)) + SECONDS
+        assert select.select([self._process.stdout], [], [], seconds)[0], f"{self.node.name}: no answer to {request}"
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+@contextmanager
+def remotes(nodes: Sequence[Node]) -> Iterator[list[Remote]]:
+    """One on each node. Locks of their processes end with them."""
+    with ExitStack() as stack:
+        found = []
+        for node in nodes:
+            remote = Remote(node)
+            stack.callback(remote.close)
+            found.append(remote)
+        yield found
