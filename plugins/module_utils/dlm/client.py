@@ -15,10 +15,9 @@ from typing import Any
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 from . import channel
-from .keeper import LOOK_SECONDS
 from .token import SECOND
 
-GRACE = 3.0
+GRACE = 15.0
 """Seconds that o2keep may need beyond the wait that was asked for, so that no caller hangs on a daemon that does."""
 
 
@@ -40,7 +39,7 @@ class Client:
 
     def ask(self, message: dict[str, Any], seconds: float = 0.0) -> tuple[dict[str, Any], list[int]]:
         """Send a request and return its answer, at the latest `seconds` and a little after."""
-        self.sock.settimeout(seconds + GRACE + LOOK_SECONDS)
+        self.sock.settimeout(seconds + GRACE)
         try:
             channel.send(self.sock, message)
             received = channel.receive(self.sock)

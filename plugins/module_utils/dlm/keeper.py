@@ -539,9 +539,9 @@ class Keeper:
 
         Where the holder may be known, it is asked for, within a deadline of its own.
         """
-        if take.done or take.granting:
+        if take.done:
             return
-        if not take.asleep_since:
+        if not take.asleep_since and not take.granting:
             if take.base is None:
                 self._busy(take)
             return
@@ -549,7 +549,7 @@ class Keeper:
             take.overtime = True
             self.at(OVERTIME, lambda: self._deadline(take))
             return
-        seconds = time.monotonic() - take.asleep_since
+        seconds = time.monotonic() - take.asleep_since if take.asleep_since else 0.0
         reason = "recovering" if seconds > RECOVERING_SECONDS else "unknown"
         self.finish(take, {"held": False, "reason": reason, "asleep": round(seconds, 1)})
 
