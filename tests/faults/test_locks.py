@@ -55,7 +55,8 @@ def wait_for(node: Node, command: str, seconds: float) -> float:
 
 def test_of_three_nodes_exactly_one_gets_each_lock(lab: Lab, players: list[Node]) -> None:
     prefix = f"race{time.time():.0f}-"
-    results = lab.each(lambda node: play(node, f"race {ROUNDS} {prefix}", 300))
+    start = time.time() + 5
+    results = lab.each(lambda node: play(node, f"race {ROUNDS} {prefix} {start}", 60 + 3 * ROUNDS))
     assert all(result["other"] == [] for result in results)
     winners = [number for result in results for number in result["got"]]
     assert sorted(winners) == list(range(ROUNDS))

@@ -384,8 +384,8 @@ class Keeper:
         if take.done or take.client.closed:
             take.done = True
             return
-        if take.key in self.trying:
-            self.at(self.PAUSE[0], lambda: self._try(take))
+        if take.key in self.trying or self._excluded_here(take):
+            self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             return
         if self.clock.problem:
             self.finish(take, {"error": self.clock.problem})
@@ -400,6 +400,14 @@ class Keeper:
             **self.signature(take.what),
         }
         self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors))
+
+    def _excluded_here(self, take: Take) -> bool:
+        """Whether this very node holds the lock in a mode that excludes this one: nobody else needs to be asked."""
+        wanted = modes.Mode(take.what.mode)
+        return any(
+            held.what.key == take.key and not modes.compatible(wanted, modes.Mode(held.what.mode))
+            for held in self.holdings.values()
+        )
 
     def clocks(self) -> list[float]:
         """What a worker needs to know for a fencing token: the last three fields of `token.Clocks`."""
@@ -664,7 +672,11 @@ class Keeper:
             self.retire([held.mount])
             tell(answer)
 
-        self.pool.run({"job": "forget", "domain": held.what.domain, "names": held.files()}, [held.mount], forgotten)
+        def removed(_problem: str) -> None:
+            job = {"job": "forget", "domain": held.what.domain, "names": held.files()}
+            self.pool.run(job, [held.mount], forgotten)
+
+        self.stored(removed)
 
     def retire(self, mounts: list[int]) -> None:
         """Let mounts go, later and in a worker.

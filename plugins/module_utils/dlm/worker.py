@@ -247,6 +247,7 @@ def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
     """Unlink files, as soon as nobody has them open. Raises OSError when somebody still has after some seconds."""
     deadline = time.monotonic() + UNLINK_SECONDS
     for name in file_names:
+        pause = 0.002
         while True:
             try:
                 own.unlink(domain, name)
@@ -256,7 +257,8 @@ def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
             except OSError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.002)
+                time.sleep(pause)
+                pause = min(2 * pause, 0.1)
 
 
 def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:

@@ -4,7 +4,8 @@
 
 """What a node does in a test of locks. Runs on the node, with the installed program as its library.
 
-    race N PREFIX               try N locks, each until the answer is known, print the numbers of those that were got
+    race N PREFIX START         from this time on (seconds of the epoch) try N locks, a new one every 0.2 s, each until
+                                the answer is known; print the numbers of those that were got
     count TIMES OFFSET          under a process lock, read a counter from the shared disk, add one, write it back
     release PREFIX              release this node's locks whose names begin so
     verdict OFFSET              print the counter and the number of times a token fell
@@ -41,9 +42,10 @@ def take(name: str, kind: str, wait: float) -> tuple[dict[str, object], list[int
     return answer
 
 
-def race(rounds: int, prefix: str) -> None:
+def race(rounds: int, prefix: str, start: float) -> None:
     got, other = [], []
     for number in range(rounds):
+        time.sleep(max(0.0, start + number * 0.2 - time.time()))
         for _attempt in range(20):
             answer, _descriptors = take(f"{prefix}{number}", "node", 0)
             if answer["held"] or answer["reason"] != "unknown":
@@ -116,7 +118,7 @@ if __name__ == "__main__":
     if verb == "serve":
         serve()
     elif verb == "race":
-        race(int(first), rest[0])
+        race(int(first), rest[0], float(rest[1]))
     elif verb == "release":
         release(first)
     elif verb == "count":
