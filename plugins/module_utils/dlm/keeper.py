@@ -188,10 +188,12 @@ class Keeper:
         self.storing.append(call)
 
     def _barrier(self) -> None:
-        """One barrier for all that wait for one after this turn."""
-        calls, self.storing = self.storing, []
-        if not calls:
-            return
+        """One barrier for all that wait for one after this turn. What they do may need another."""
+        while self.storing:
+            calls, self.storing = self.storing, []
+            self._barrier_for(calls)
+
+    def _barrier_for(self, calls: Sequence[Callable[[str], None]]) -> None:
         try:
             reader = self.store.barrier()
         except O2cbError as error:
