@@ -100,7 +100,7 @@ class Converter:
 
     def _risen(self, take: Take, number: int, opened: list[int]) -> None:
         take.granting = True
-        self._keeper.remember(number, lambda problem: self._store(take, number, opened, problem))
+        self._keeper.mark.reach(number, lambda problem: self._store(take, number, opened, problem))
 
     def _store(self, take: Take, number: int, opened: list[int], problem: str) -> None:
         keeper, base, conversion = self._keeper, _base(take), _conversion(take)
@@ -128,7 +128,7 @@ class Converter:
         if problem:
             stored(problem)
         else:
-            keeper.stored(stored)
+            keeper.store.after(stored)
 
     def _exchange(self, take: Take, held: Holding) -> None:
         """The new mode counts from now on."""

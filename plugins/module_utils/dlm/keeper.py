@@ -24,35 +24,31 @@ Everything runs in one thread around one selector; each waiting request has a de
 from __future__ import annotations
 
 import contextlib
-import heapq
 import json
 import os
 import random
-import selectors
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..o2cb import files
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 from . import cgroups, channel, holding, modes, names
+from .clock import Clock
 from .converting import Converter
 from .holding import CGROUP, NODE, PROCESS, Holding, Identity
+from .loop import Loop
+from .mark import Mark
 from .pool import Pool
-from .store import BARRIER_SECONDS, Store, inherited
+from .server import Client, Server
+from .store import Store, inherited
 from .token import SECOND
-from .worker import MARK, MOUNT_SECONDS
-
-AHEAD = 5 * SECOND
-"""So far ahead of the largest token the mark on disk is. Less than it takes o2dlm to forget a token, so that one which
-comes from the mark of a keeper that died is not ahead of another node's clock when that has nothing else to go by."""
+from .worker import MOUNT_SECONDS
 
 SHORTEST_WAIT = 0.25
 OVERTIME = 0.7
@@ -63,18 +59,6 @@ LOOK_SECONDS = 2.0
 SHUTDOWN_SECONDS = 20.0
 RECOVERING_SECONDS = 2.0
 """A call that sleeps longer than this sleeps because a node is being recovered or is cut off."""
-
-_CREDENTIALS = struct.Struct("3i")
-
-
-@dataclass
-class Client:
-    """A connection. `uid` is the kernel's word for who is at the other end."""
-
-    sock: socket.socket
-    uid: int
-    pid: int
-    closed: bool = False
 
 
 @dataclass
@@ -97,28 +81,6 @@ class Take:
         return self.what.key
 
 
-@dataclass
-class Clock:
-    """The heartbeats' time stamps, by node, from the last two readings."""
-
-    own: int = 0
-    stamps: dict[int, int] = field(default_factory=dict)
-    before: dict[int, int] = field(default_factory=dict)
-    problem: str = "the heartbeats have not been read yet"
-
-    def read(self, own: int, stamps: Mapping[int, int]) -> None:
-        self.before, self.stamps = self.stamps, dict(stamps)
-        self.own, self.problem = own, ""
-
-    def newest(self) -> float:
-        return float(max(self.stamps.values(), default=0))
-
-    def newest_live(self) -> float:
-        """Of the nodes whose stamp moved between the two readings; of all, while there was only one."""
-        moved = [stamp for node, stamp in self.stamps.items() if not self.before or self.before.get(node) != stamp]
-        return float(max(moved, default=0))
-
-
 class Keeper:
     """The daemon. `run` is its loop."""
 
@@ -126,28 +88,33 @@ class Keeper:
     """Seconds between two tries, at random, so that those who wait for a lock do not step on one another."""
 
     def __init__(self, environment: Mapping[str, str], worker: Sequence[str], path: str = SOCKET) -> None:
-        self.selector = selectors.DefaultSelector()
-        self.store = Store(environment)
-        self.pool = Pool(self.selector, worker)
+        self.loop = Loop()
+        self.at = self.loop.at
+        self.store = Store(environment, self.loop)
+        self.pool = Pool(self.loop, worker)
+        self.mark = Mark(self.loop, self.pool)
         self.converter = Converter(self)
         self.clock = Clock()
         self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
-        self.seen = int(files.read_line(MARK) or 0)
-        self.mark = self.seen
-        self.unmarked: list[tuple[int, Callable[[str], None]]] = []
-        self.marking = False
         self.holdings: dict[str, Holding] = {}
         self.domains: dict[str, int] = {}
         self.trying: dict[tuple[str, str], Take] = {}
         self.recalling: set[tuple[str, str]] = set()
-        self.timers: list[tuple[float, int, Callable[[], object]]] = []
-        self.storing: list[Callable[[str], None]] = []
         self.counter = 0
         self.retiring = 0
         self.stopping = False
         self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 2e6
         self._adopt(inherited(environment))
-        self._listen(path)
+        verbs = {
+            "take": self._take,
+            "release": self._release,
+            "list": self._list,
+            "who": self._who,
+            "status": self._status,
+            "leave": self._leave,
+        }
+        self.server = Server(self.loop, path, verbs)
+        self.answer = self.server.answer
 
     # the loop
 
@@ -159,7 +126,7 @@ class Keeper:
         wake, alarm = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(alarm)
         signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(self, "stopping", True))
-        self.selector.register(wake, selectors.EVENT_READ, lambda: os.read(wake, 64))
+        self.loop.watch(wake, lambda: os.read(wake, 64))
         self._read_stamps()
         self._feed()
         self._join(names.DEFAULT_DOMAIN, lambda _answer: None)
@@ -172,55 +139,8 @@ class Keeper:
     def _turn(self, longest: float | None = None) -> None:
         """One turn of the loop: what has come, what is due, one barrier for all grants, workers for what waits."""
         self.pool.turn()
-        waits = [seconds for seconds in (self._wait(), longest) if seconds is not None]
-        for key, _events in self.selector.select(min(waits, default=None)):
-            key.data()
-        self._due()
-        self._barrier()
-
-    def at(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call this after so many seconds."""
-        self.counter += 1
-        heapq.heappush(self.timers, (time.monotonic() + seconds, self.counter, call))
-
-    def stored(self, call: Callable[[str], None]) -> None:
-        """Call this when systemd has acted on everything sent to it so far; with the reason when it has not in time."""
-        self.storing.append(call)
-
-    def _barrier(self) -> None:
-        """One barrier for all that wait for one after this turn. What they do may need another."""
-        while self.storing:
-            calls, self.storing = self.storing, []
-            self._barrier_for(calls)
-
-    def _barrier_for(self, calls: Sequence[Callable[[str], None]]) -> None:
-        try:
-            reader = self.store.barrier()
-        except O2cbError as error:
-            _call_all(calls, str(error))
-            return
-        if reader < 0:
-            _call_all(calls, "")
-            return
-
-        def passed(problem: str) -> None:
-            nonlocal reader
-            if reader >= 0:
-                self.selector.unregister(reader)
-                os.close(reader)
-                reader = -1
-                _call_all(calls, problem)
-
-        self.selector.register(reader, selectors.EVENT_READ, lambda: passed(""))
-        late = f"systemd did not take over the lock within {BARRIER_SECONDS:g} s"
-        self.at(BARRIER_SECONDS, lambda: passed(late))
-
-    def _wait(self) -> float | None:
-        return max(0.0, self.timers[0][0] - time.monotonic()) if self.timers else None
-
-    def _due(self) -> None:
-        while self.timers and self.timers[0][0] <= time.monotonic():
-            heapq.heappop(self.timers)[2]()
+        self.loop.turn(longest)
+        self.store.turn()
 
     def _feed(self) -> None:
         if self.watchdog:
@@ -251,75 +171,6 @@ class Keeper:
             self.holdings[found.what.id] = found
             self._watch(found)
             say(f"holds {found.what.name!r} again, mode {found.what.mode}, token {found.what.token}")
-
-    # clients
-
-    def _listen(self, path: str) -> None:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = f"{path}.{os.getpid()}"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        listener.bind(temporary)
-        os.chmod(temporary, 0o600)
-        listener.listen(128)
-        os.rename(temporary, path)
-        self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
-
-    def _accept(self, listener: socket.socket) -> None:
-        sock, _address = listener.accept()
-        sock.setblocking(False)
-        pid, uid, _gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-        client = Client(sock, uid, pid)
-        self.selector.register(sock, selectors.EVENT_READ, lambda: self._request(client))
-
-    def _request(self, client: Client) -> None:
-        try:
-            received = channel.receive(client.sock)
-        except BlockingIOError:
-            return
-        except (OSError, ValueError) as error:
-            self.answer(client, {"error": f"this is no request: {error}"})
-            self._close(client)
-            return
-        if received is None:
-            self._close(client)
-            return
-        message, descriptors = received
-        channel.close_all(descriptors)
-        if client.uid != 0:
-            self.answer(client, {"error": "only root may ask o2keep"})
-            return
-        verbs = {
-            "take": self._take,
-            "release": self._release,
-            "list": self._list,
-            "who": self._who,
-            "status": self._status,
-            "leave": self._leave,
-        }
-        verb = verbs.get(str(message.get("op")))
-        try:
-            if verb is None:
-                raise O2cbError(f"there is no operation {message.get('op')!r}")
-            verb(client, message)
-        except (O2cbError, KeyError, TypeError, ValueError) as error:
-            self.answer(client, {"error": str(error) if isinstance(error, O2cbError) else f"bad request: {error!r}"})
-
-    def answer(self, client: Client, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
-        """Send an answer; False when nobody is there to take it."""
-        if client.closed:
-            return False
-        try:
-            channel.send(client.sock, message, descriptors)
-        except OSError:
-            self._close(client)
-            return False
-        return True
-
-    def _close(self, client: Client) -> None:
-        if not client.closed:
-            client.closed = True
-            self.selector.unregister(client.sock)
-            client.sock.close()
 
     # take
 
@@ -392,6 +243,10 @@ class Keeper:
         if self.clock.problem:
             self.finish(take, {"error": self.clock.problem})
             return
+        if not self.clock.known:
+            take.asleep_since = take.asleep_since or time.monotonic()
+            self.at(self.PAUSE[1], lambda: self._try(take))
+            return
         self.trying[take.key] = take
         take.asleep_since = time.monotonic()
         job = {
@@ -413,7 +268,7 @@ class Keeper:
 
     def clocks(self) -> list[float]:
         """What a worker needs to know for a fencing token: the last three fields of `token.Clocks`."""
-        return [self.clock.newest_live(), self.clock.newest(), self.seen]
+        return [self.clock.newest_live(), self.clock.newest(), self.mark.seen]
 
     def signature(self, what: Identity) -> dict[str, Any]:
         return {"node": self.clock.own, "boot": self.boot, "since": what.since, "owner": what.owner}
@@ -467,42 +322,7 @@ class Keeper:
             self._let_go(held, lambda _answer: None)
             return
         take.granting = True
-        self.remember(number, lambda problem: self._keep(take, held, problem))
-
-    def remember(self, number: int, call: Callable[[str], None]) -> None:
-        """Call this when the mark on disk is not below this token; with the reason when that could not be in time."""
-        self.seen = max(self.seen, number)
-        if number <= self.mark:
-            call("")
-            return
-        entry = (number, call)
-        self.unmarked.append(entry)
-        self.at(BARRIER_SECONDS, lambda: self._marked([entry], f"{MARK} could not be written in time"))
-        self._write_mark()
-
-    def _write_mark(self) -> None:
-        if self.marking:
-            return
-        self.marking = True
-        mark = self.seen + AHEAD
-
-        def written(answer: dict[str, Any], _descriptors: list[int]) -> None:
-            self.marking = False
-            if "error" in answer:
-                self._marked(list(self.unmarked), f"a later token might fall: {MARK}: {answer['error']}")
-                return
-            self.mark = max(self.mark, mark)
-            self._marked([entry for entry in self.unmarked if entry[0] <= self.mark], "")
-            if self.unmarked:
-                self._write_mark()
-
-        self.pool.run({"job": "mark", "token": mark}, [], written)
-
-    def _marked(self, entries: Sequence[tuple[int, Callable[[str], None]]], problem: str) -> None:
-        for entry in entries:
-            if entry in self.unmarked:
-                self.unmarked.remove(entry)
-                entry[1](problem)
+        self.mark.reach(number, lambda problem: self._keep(take, held, problem))
 
     def _keep(self, take: Take, held: Holding, problem: str) -> None:
         """Have systemd keep the lock; what a process lock's holder is given is not among it."""
@@ -522,7 +342,7 @@ class Keeper:
         if problem:
             self._grant(take, held, gift, problem)
         else:
-            self.stored(lambda why: self._grant(take, held, gift, why))
+            self.store.after(lambda why: self._grant(take, held, gift, why))
 
     def _grant(self, take: Take, held: Holding, gift: list[int], problem: str) -> None:
         if problem:
@@ -649,7 +469,7 @@ class Keeper:
     def _watch(self, held: Holding) -> None:
         """A process lock ends when its pipe does: no process has its descriptors any more."""
         if held.pipe >= 0:
-            self.selector.register(held.pipe, selectors.EVENT_READ, lambda: self._let_go(held, lambda _answer: None))
+            self.loop.watch(held.pipe, lambda: self._let_go(held, lambda _answer: None))
         elif held.what.kind == CGROUP and not held.releasing:
             if cgroups.is_empty(held.what.cgroup):
                 self._let_go(held, lambda _answer: None)
@@ -663,8 +483,7 @@ class Keeper:
         held.releasing = True
         self.store.remove(held.what.id)
         if held.pipe >= 0:
-            if held.pipe in self.selector.get_map():
-                self.selector.unregister(held.pipe)
+            self.loop.forget(held.pipe)
             os.close(held.pipe)
         channel.close_all(held.locks)
         self.hide(held)
@@ -678,7 +497,7 @@ class Keeper:
             job = {"job": "forget", "domain": held.what.domain, "names": held.files()}
             self.pool.run(job, [held.mount], forgotten)
 
-        self.stored(removed)
+        self.store.after(removed)
 
     def retire(self, mounts: list[int]) -> None:
         """Let mounts go, later and in a worker.
@@ -711,7 +530,7 @@ class Keeper:
             self.pool.run({"job": "drop"}, mounts, left)
             channel.close_all(mounts)
 
-        self.stored(forgotten)
+        self.store.after(forgotten)
 
     def _forget_domains(self) -> list[int]:
         mounts = list(self.domains.values())
@@ -780,11 +599,6 @@ def main(worker: Sequence[str]) -> int:
         say(f"o2keep: {error}")
         return 1
     return 0
-
-
-def _call_all(calls: Sequence[Callable[[str], None]], problem: str) -> None:
-    for call in calls:
-        call(problem)
 
 
 def _only_error(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import subprocess
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import channel
+from .loop import Loop
 
 Answer = Callable[[dict[str, Any], list[int]], None]
 
@@ -39,8 +39,8 @@ class Worker:
 class Pool:
     """Runs jobs. All callbacks come from the keeper's own loop."""
 
-    def __init__(self, selector: selectors.BaseSelector, command: Sequence[str]) -> None:
-        self._selector = selector
+    def __init__(self, loop: Loop, command: Sequence[str]) -> None:
+        self._loop = loop
         self._command = list(command)
         self._idle: deque[Worker] = deque()
         self._busy: dict[int, Worker] = {}
@@ -75,7 +75,7 @@ class Pool:
                 [*self._command, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
         worker = Worker(process, ours)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._read(worker))
+        self._loop.watch(ours.fileno(), lambda: self._read(worker))
         return worker
 
     def _read(self, worker: Worker) -> None:
@@ -97,7 +97,7 @@ class Pool:
             channel.close_all(received[1])
 
     def _end(self, worker: Worker) -> None:
-        self._selector.unregister(worker.sock)
+        self._loop.forget(worker.sock.fileno())
         worker.sock.close()
         if worker in self._idle:
             self._idle.remove(worker)

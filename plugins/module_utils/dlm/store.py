@@ -18,9 +18,10 @@ import array
 import contextlib
 import os
 import socket
-from typing import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ..o2cb.errors import O2cbError
+from .loop import Loop
 
 BARRIER_SECONDS = 5.0
 SEND_SECONDS = 1.0
@@ -32,7 +33,9 @@ _FIRST_DESCRIPTOR = 3
 class Store:
     """Descriptors kept by systemd under names. A name stands for all descriptors of one thing."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], loop: Loop) -> None:
+        self._loop = loop
+        self._waiting: list[Callable[[str], None]] = []
         self.address = environment.get("NOTIFY_SOCKET", "")
         if self.address.startswith("@"):
             self.address = "\0" + self.address[1:]
@@ -61,22 +64,38 @@ class Store:
         """Ask systemd to close what it keeps under this name."""
         self.tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
-    def barrier(self) -> int:
-        """The end of a pipe that is closed at its other end once systemd has acted on everything before; -1 without it.
+    def after(self, call: Callable[[str], None]) -> None:
+        """Call this when systemd has acted on everything sent to it so far; with the reason when it has not in time."""
+        self._waiting.append(call)
 
-        Raises O2cbError when it does not listen.
-        """
-        if not self.address:
-            return -1
+    def turn(self) -> None:
+        """One barrier for all that wait for one after a turn of the loop. What they do may need another."""
+        while self._waiting:
+            calls, self._waiting = self._waiting, []
+            self._barrier(calls)
+
+    def _barrier(self, calls: Sequence[Callable[[str], None]]) -> None:
+        """systemd closes its copy of the pipe's end when it has read everything before."""
         reader, writer = os.pipe2(os.O_CLOEXEC)
+
+        def passed(problem: str) -> None:
+            nonlocal reader
+            if reader >= 0:
+                self._loop.forget(reader)
+                os.close(reader)
+                reader = -1
+                for call in calls:
+                    call(problem)
+
         try:
             self._send("BARRIER=1", [writer])
         except OSError as error:
-            os.close(reader)
-            raise O2cbError(f"systemd does not take over descriptors: {error.strerror or error}") from None
+            passed(f"systemd does not take over descriptors: {error.strerror or error}")
+        else:
+            self._loop.watch(reader, lambda: passed(""))
+            self._loop.at(BARRIER_SECONDS, lambda: passed(f"systemd took over nothing within {BARRIER_SECONDS:g} s"))
         finally:
             os.close(writer)
-        return reader
 
     def _send(self, text: str, descriptors: list[int]) -> None:
         if not self.address:

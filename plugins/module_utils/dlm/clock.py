@@ -1,0 +1,34 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What this node knows of time: its own clock, and the time stamps in the heartbeat blocks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Clock:
+    """The heartbeats' time stamps, by node, from the last two readings."""
+
+    def __init__(self) -> None:
+        self.own = 0
+        """Number of this node, 0 before the first reading."""
+        self.known = False
+        self.problem = ""
+        """Why the last reading failed."""
+        self._stamps: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+
+    def read(self, own: int, stamps: Mapping[int, int]) -> None:
+        self._before, self._stamps = self._stamps, dict(stamps)
+        self.own, self.known, self.problem = own, True, ""
+
+    def newest(self) -> float:
+        return float(max(self._stamps.values(), default=0))
+
+    def newest_live(self) -> float:
+        """Of the nodes whose stamp moved between the two readings; of all, while there was only one."""
+        moved = [stamp for node, stamp in self._stamps.items() if not self._before or self._before.get(node) != stamp]
+        return float(max(moved, default=0))

@@ -1,0 +1,22 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whose time stamps count."""
+
+from __future__ import annotations
+
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.clock import Clock
+
+
+def test_before_the_first_reading_nothing_is_known():
+    clock = Clock()
+    assert (clock.known, clock.own, clock.newest(), clock.newest_live()) == (False, 0, 0.0, 0.0)
+
+
+def test_only_stamps_that_move_are_of_live_nodes():
+    clock = Clock()
+    clock.read(1, {1: 100, 2: 200})
+    assert (clock.newest(), clock.newest_live()) == (200.0, 200.0)
+    clock.read(1, {1: 104, 2: 200})
+    assert (clock.newest(), clock.newest_live()) == (200.0, 104.0)
