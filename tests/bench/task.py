@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PING = "ansible.builtin.ping"
@@ -26,25 +27,33 @@ TARGET = 1.3
 CALLBACKS = Path(__file__).parent / "callback"
 
 
-def playbook(module: str, times: int) -> str:
+def playbook(module: str, arguments: Sequence[Mapping[str, object]], times: int) -> str:
     """The pair of tasks, `times` times, after one of each that warms connections and caches."""
-    tasks = [{"name": "warm up", name: {}} for name in (PING, module)]
-    tasks += [{"name": name, name: {}} for _turn in range(times) for name in (PING, module)]
+    tasks = []
+    for turn in range(times + 1):
+        what = "warm up" if turn == 0 else ""
+        tasks.append({"name": what or PING, PING: {}})
+        tasks.append({"name": what or module, module: arguments[turn % len(arguments)]})
     return json.dumps([{"hosts": "nodes", "gather_facts": False, "tasks": tasks}])
 
 
-def measure(module: str, times: int) -> dict[str, list[float]]:
-    """Seconds of each call, by module, in the order of hosts and turns. Raises SystemExit when a call fails."""
+def measure_pair(
+    module: str, arguments: Sequence[Mapping[str, object]], times: int, command: Sequence[str] = ()
+) -> dict[str, list[float]]:
+    """Seconds of each call, by module, in the order of hosts and turns; `arguments` are taken in turn.
+
+    Raises SystemExit when a call fails.
+    """
     with tempfile.TemporaryDirectory() as directory:
         book = Path(directory, "task.yml")
-        book.write_text(playbook(module, times))
+        book.write_text(playbook(module, arguments, times))
         environment = {
             **os.environ,
             "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
             "ANSIBLE_STDOUT_CALLBACK": "task_seconds",
         }
         done = subprocess.run(
-            ["ansible-playbook", str(book)], env=environment, capture_output=True, text=True, check=False
+            [*command, "ansible-playbook", str(book)], env=environment, capture_output=True, text=True, check=False
         )
     calls = [json.loads(line) for line in done.stdout.splitlines()]
     for call in calls:
@@ -62,7 +71,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=20, help="calls of each module (default: %(default)s)")
     parser.add_argument("--module", default=INFO, help="what to measure (default: %(default)s)")
     options = parser.parse_args()
-    seconds = measure(options.module, options.times)
+    seconds = measure_pair(options.module, [{}], options.times)
     ping, info = (statistics.median(seconds[name]) for name in (PING, options.module))
     ratio = statistics.median(mine / other for mine, other in zip(seconds[options.module], seconds[PING], strict=True))
     print(

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a node does in tests/bench/locks. Runs there, with the installed program as its library; prints one number.
+
+keeper SECONDS NAME         cycles per second of taking and releasing a node lock by o2keep's socket
+bare SECONDS NAME           the same without o2keep: a detached mount, an open, a close, an unlink
+etcd SECONDS NAME           the same with a key in etcd on this node: made where there is none, and deleted
+take N, list N, release N   seconds for so many locks
+memory                      resident MiB of o2keep
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+
+sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
+from ocfs2_o2cb.dlm import mount  # type: ignore[import-not-found]
+from ocfs2_o2cb.dlm.client import Client  # type: ignore[import-not-found]
+
+DOMAIN = "o2cb"
+
+
+def rate(seconds: float, cycle: Callable[[], bool]) -> float:
+    """Cycles per second; one that returns False, since somebody else was in, does not count."""
+    done = 0
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        done += cycle()
+    return done / (time.monotonic() - started)
+
+
+def keeper(seconds: float, name: str) -> float:
+    client = Client()
+
+    def cycle() -> bool:
+        held = bool(client.ask({"op": "take", "name": name})[0]["held"])
+        if held:
+            client.ask({"op": "release", "name": name})
+        return held
+
+    return rate(seconds, cycle)
+
+
+def bare(seconds: float, name: str) -> float:
+    kept = mount.create()
+    kept.join(DOMAIN)
+
+    def cycle() -> bool:
+        own = mount.create()
+        own.join(DOMAIN)
+        os.close(own.open(DOMAIN, name, exclusive=True))
+        own.unlink(DOMAIN, name)
+        os.close(own.directory)
+        return True
+
+    return rate(seconds, cycle)
+
+
+def etcd(seconds: float, name: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", 2379, timeout=10)
+    key = base64.b64encode(name.encode()).decode()
+
+    def call(path: str, body: dict[str, object]) -> dict[str, object]:
+        connection.request("POST", path, json.dumps(body))
+        answer: dict[str, object] = json.loads(connection.getresponse().read())
+        return answer
+
+    def cycle() -> bool:
+        free = {"key": key, "target": "CREATE", "create_revision": "0"}
+        make = {"requestPut": {"key": key, "value": key}}
+        held = bool(call("/v3/kv/txn", {"compare": [free], "success": [make]}).get("succeeded"))
+        if held:
+            call("/v3/kv/deleterange", {"key": key})
+        return held
+
+    return rate(seconds, cycle)
+
+
+def many(verb: str, count: int) -> float:
+    client = Client()
+    started = time.monotonic()
+    if verb == "list":
+        found = sum(lock["name"].startswith("many") for lock in client.locks())
+        if found != count:
+            raise SystemExit(f"{found} locks are held, not {count}")
+    else:
+        for number in range(count):
+            answer, _descriptors = client.ask({"op": verb, "name": f"many{number}", "wait": 5}, 5)
+            if not answer["changed"]:
+                raise SystemExit(f"{verb} many{number}: {answer}")
+    return time.monotonic() - started
+
+
+def memory() -> float:
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if file.read().rstrip(b"\0").endswith(b"o2cb.pyz\0o2keep"):
+                with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+                    return int(statm.read().split()[1]) * 4 / 1024
+    raise SystemExit("o2keep does not run")
+
+
+if __name__ == "__main__":
+    verb, *rest = sys.argv[1:]
+    if verb == "memory":
+        print(memory())
+    elif verb in ("keeper", "bare", "etcd"):
+        print({"keeper": keeper, "bare": bare, "etcd": etcd}[verb](float(rest[0]), rest[1]))
+    else:
+        print(many(verb, int(rest[0])))
