@@ -50,7 +50,7 @@ def ask(node: Node, words: str, seconds: float = 120) -> float:
 
 def bench_task(_lab: Lab) -> None:
     """Locks are taken and released in turn, so that each call changes something."""
-    seconds = task.measure_pair(
+    taken = task.measure_pair(
         "ocfs2.o2cb.lock",
         [{"name": "bench-{{ inventory_hostname }}", "state": state} for state in ("held", "released")],
         times=10,
