@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..o2cb import files
+from ..o2cb import domains, files
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 from . import cgroups, channel, holding, modes, names
@@ -179,10 +179,14 @@ class Keeper:
         kind = str(message.get("kind", NODE))
         if kind not in (NODE, PROCESS, CGROUP) or mode is modes.Mode.NL:
             raise O2cbError(f"a lock of kind {kind!r} and mode {mode.value} cannot be taken")
+        domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
+        problem = domains.name_problem(domain) or names.name_problem(str(message["name"]))
+        if problem:
+            raise O2cbError(problem)
         self.counter += 1
         what = Identity(
             id=f"{self.boot[:4]}{os.getpid():x}-{self.counter:x}",
-            domain=str(message.get("domain") or names.DEFAULT_DOMAIN),
+            domain=domain,
             name=str(message["name"]),
             mode=mode.value,
             kind=kind,

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When a lock cannot be had at all, the reason is told, each its own, and nothing has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from faults.controller import wait_until
+from lab.node import Node
+
+MARKS = "/var/lib/o2keep"
+
+
+def refusal(node: Node, command: str = "o2ctl lock hold refused --wait 1") -> str:
+    """What is said on standard error. Exit code 1 is for what no waiting would help."""
+    done = node.run(command, timeout=60)
+    assert done.rc == 1, done.stdout + done.stderr
+    assert node.run("o2ctl lock list --json", timeout=30).stdout.count('"refused"') == 0
+    return done.stderr
+
+
+@contextmanager
+def offline(node: Node) -> Iterator[None]:
+    """The node out of the cluster, in good order."""
+    node.run("systemctl stop o2cb", timeout=120, check=True)
+    try:
+        yield
+    finally:
+        node.run("systemctl start o2cb dlm.mount", timeout=180, check=True)
+        wait_until(
+            lambda: node.run("o2ctl lock hold back --wait 5 && o2ctl lock release back", timeout=60).ok,
+            60,
+            lambda: f"{node.name}: no lock could be taken after it was offline",
+        )
+
+
+def test_nobody_but_root_gets_a_lock(players: list[Node]) -> None:
+    done = players[0].run("runuser -u nobody -- o2ctl lock hold refused", timeout=30)
+    assert (done.rc, "only root may ask o2keep" in done.stderr) == (1, True), done.stderr
+
+
+def test_an_offline_node_gets_no_lock_and_says_why(players: list[Node]) -> None:
+    with offline(players[0]):
+        assert "online" in refusal(players[0])
+
+
+def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]) -> None:
+    node = players[0]
+    node.run("mv /run/o2keep/socket /run/o2keep/away", check=True)
+    try:
+        done = node.run("o2ctl lock hold refused", timeout=30)
+        assert (done.rc, "run role ocfs2.o2cb.dlmfs" in done.stderr) == (1, True), done.stderr
+    finally:
+        node.run("mv /run/o2keep/away /run/o2keep/socket", check=True)
+
+
+def test_a_frozen_keeper_does_not_keep_its_caller(players: list[Node]) -> None:
+    node = players[0]
+    node.run("systemctl kill --kill-who=main --signal=STOP o2keep", check=True)
+    try:
+        done = node.run("o2ctl lock hold refused", timeout=60)
+        assert (done.rc, "o2keep did not answer" in done.stderr) == (1, True), done.stderr
+    finally:
+        node.run("systemctl kill --kill-who=main --signal=CONT o2keep", check=True)
+    assert node.run("o2ctl lock hold refused --wait 5 && o2ctl lock release refused", timeout=60).ok
+
+
+def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
+    node = players[0]
+    node.run(f"mount -t tmpfs -o size=4k none {MARKS} && head -c 4096 /dev/zero > {MARKS}/full", check=True)
+    try:
+        said = refusal(node)
+        assert "a later token might fall" in said
+        assert "No space left on device" in said
+    finally:
+        node.run(f"umount {MARKS}", check=True)
+    assert node.run("o2ctl lock hold refused --wait 5 && o2ctl lock release refused", timeout=60).ok
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("lock hold ''", "0 bytes"),
+        (f"lock hold {'x' * 256}", "256 bytes"),
+        ("lock hold x --mode CW", "use PW"),
+        (f"lock hold x --domain {'d' * 64}", "64 bytes"),
+        ("lock hold x --domain a/b", "cannot be a directory name"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(players: list[Node], words: str, why: str) -> None:
+    assert why in refusal(players[0], f"o2ctl {words}")
