@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,12 +18,17 @@ import pytest
 from lab import Lab
 from lab.node import Node
 
-pytestmark = pytest.mark.skipif("O2CB_LOCKS" not in os.environ, reason="locks are experimental: set O2CB_LOCKS=1")
-
 ROUNDS = int(os.environ.get("O2_ROUNDS", "200"))
 INCREMENTS = int(os.environ.get("O2_INCREMENTS", "10000"))
 WORKERS = 4
 KILLS = int(os.environ.get("O2_KILLS", "20"))
+NODE_KILLS = int(os.environ.get("O2_NODE_KILLS", "20"))
+STAMP_SECONDS = 4
+"""How often o2keep reads the heartbeats."""
+
+FORGOTTEN_SECONDS = 30
+"""After this o2dlm has forgotten the value block of a lock that nobody uses."""
+
 BLOCKS = iter(range(0, 2**20, 4096))
 
 
@@ -66,21 +73,39 @@ def test_of_three_nodes_exactly_one_gets_each_lock(lab: Lab, players: list[Node]
     assert kept == [len(result["got"]) for result in results], "an upgrade of o2keep keeps every lock"
 
 
-def test_a_counter_under_the_lock_loses_nothing_and_no_token_falls(lab: Lab, players: list[Node]) -> None:
+FREEZES = """
+for turn in $(seq {times}); do
+  victim=$(pgrep -f 'player.py count' | shuf -n 1) || break
+  kill -STOP $victim; sleep $(shuf -i 1-{seconds} -n 1); kill -CONT $victim
+done
+"""
+"""Stops a random holder or waiter of the node, again and again."""
+
+
+def count_together(lab: Lab, counting: list[Node], increments: int, freezes: str = "") -> None:
+    """Let all workers of these nodes count on the shared disk; nothing may be lost, and no token fall."""
     offset = next(BLOCKS)
-    players[0].run(
+    counting[0].run(
         f"dd if=/dev/zero of=/dev/mapper/data bs=4096 count=1 seek={offset // 4096} oflag=direct",
         check=True,
         timeout=30,
     )
-    share = INCREMENTS // (WORKERS * len(players))
+    share = increments // (WORKERS * len(counting))
     words = f"count {share} {offset}"
-    many = " ".join([f"timeout 1500 python3 /root/player.py {words} &"] * WORKERS) + " wait"
-    results = lab.each(lambda node: node.run(many, timeout=1600))
+    many = " ".join([f"timeout 3000 python3 /root/player.py {words} &"] * WORKERS)
+    results = lab.each(lambda node: node.run(f"{many}{freezes} wait", timeout=3100), counting)
     for result in results:
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         assert lines == [{"done": share}] * WORKERS, result.stderr
-    assert play(players[0], f"verdict {offset}", 30) == {"value": share * WORKERS * len(players), "falls": 0}
+    assert play(counting[0], f"verdict {offset}", 30) == {"value": share * WORKERS * len(counting), "falls": 0}
+
+
+def test_a_counter_under_the_lock_loses_nothing_and_no_token_falls(lab: Lab, players: list[Node]) -> None:
+    count_together(lab, players, INCREMENTS)
+
+
+def test_a_counter_loses_nothing_while_processes_are_frozen(lab: Lab, players: list[Node]) -> None:
+    count_together(lab, players[:2], INCREMENTS // 10, FREEZES.format(times=20, seconds=10))
 
 
 def test_a_lock_survives_the_keeper_while_another_node_waits_with_a_blocking_open(players: list[Node]) -> None:
@@ -174,3 +199,48 @@ def test_after_the_death_of_its_node_a_lock_is_granted_with_a_larger_token(playe
     assert o2ctl(second, "lock release mortal").ok
     first.boot()
     wait_for(first, "o2ctl keep status", 120)
+
+
+def test_no_token_falls_when_holders_die_one_after_another(players: list[Node]) -> None:
+    last = 0
+    for turn in range(NODE_KILLS):
+        holder, other = players[turn % 3], players[(turn + 1) % 3]
+        for node in (holder, other):
+            granted = o2ctl(node, "lock hold deaths --wait 90 --json", 150)
+            assert granted.ok, f"turn {turn}: {granted.stderr}"
+            token = json.loads(granted.stdout)["token"]
+            assert token > last, f"turn {turn}: {node.name}"
+            last = token
+            if node is holder:
+                holder.kill()
+        assert o2ctl(other, "lock release deaths").ok
+        holder.boot()
+        wait_for(holder, "o2ctl keep status && o2ctl lock hold back --wait 5 && o2ctl lock release back", 120)
+
+
+@contextmanager
+def clock_off_by(node: Node, seconds: int) -> Iterator[None]:
+    node.run(f"date --set @$(($(date +%s) + {seconds}))", check=True)
+    try:
+        yield
+    finally:
+        node.boot()
+        node.run(f"date --set @{time.time():.3f}", check=True)
+
+
+def test_no_token_falls_where_clocks_are_an_hour_apart(players: list[Node]) -> None:
+    """The first holder's clock is an hour ahead; the last to ask is an hour behind, and nobody tells him the token."""
+    ahead, right, behind = players
+    with clock_off_by(ahead, 3600), clock_off_by(behind, -3600):
+        time.sleep(3 * STAMP_SECONDS)
+        held = json.loads(o2ctl(ahead, "lock hold clocks --wait 5 --json").stdout)
+        ahead.kill()
+        granted = o2ctl(right, "lock hold clocks --wait 90 --json", 120)
+        assert granted.ok, granted.stderr
+        assert json.loads(granted.stdout)["token"] > held["token"]
+        assert o2ctl(right, "lock release clocks").ok
+        time.sleep(FORGOTTEN_SECONDS)
+        refused = o2ctl(behind, "lock hold clocks --wait 5", 60)
+        assert refused.rc == 1
+        assert "this node's clock is 36" in refused.stderr
+    wait_for(ahead, "o2ctl lock hold back --wait 5 && o2ctl lock release back", 120)
