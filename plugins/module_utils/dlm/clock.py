@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+FRESH_SECONDS = 4.0
+"""A reading counts for so long: two beats."""
+
 
 class Clock:
     """The heartbeats' time stamps, by node, from the last two readings."""
@@ -15,15 +18,17 @@ class Clock:
     def __init__(self) -> None:
         self.own = 0
         """Number of this node, 0 before the first reading."""
-        self.known = False
-        self.problem = ""
-        """Why the last reading failed."""
+        self._at: float | None = None
         self._stamps: dict[int, int] = {}
         self._before: dict[int, int] = {}
 
-    def read(self, own: int, stamps: Mapping[int, int]) -> None:
+    def read(self, own: int, stamps: Mapping[int, int], at: float) -> None:
+        """Take in a reading that was made at `at`, in monotonic seconds."""
         self._before, self._stamps = self._stamps, dict(stamps)
-        self.own, self.known, self.problem = own, True, ""
+        self.own, self._at = own, at
+
+    def is_fresh(self, now: float) -> bool:
+        return self._at is not None and now - self._at < FRESH_SECONDS
 
     def newest(self) -> float:
         return float(max(self._stamps.values(), default=0))

@@ -52,6 +52,10 @@ class Converter:
         if take.done or take.client.closed:
             take.done, base.converting = True, False
             return
+        if not self._keeper.clock.is_fresh(time.monotonic()):
+            take.asleep_since = time.monotonic()
+            self._keeper.read_stamps(take)
+            return
         conversion, stored, have = _conversion(take), take.what.stored, LEVELS[Mode(base.what.mode)]
         job = {
             "job": "convert",

@@ -54,7 +54,6 @@ SHORTEST_WAIT = 0.25
 OVERTIME = 0.7
 """A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
 
-STAMP_SECONDS = 4.0
 LOOK_SECONDS = 2.0
 SHUTDOWN_SECONDS = 20.0
 RECOVERING_SECONDS = 2.0
@@ -100,6 +99,8 @@ class Keeper:
         self.domains: dict[str, int] = {}
         self.trying: dict[tuple[str, str], Take] = {}
         self.recalling: set[tuple[str, str]] = set()
+        self.reading = False
+        self.unstamped: list[Take] = []
         self.counter = 0
         self.retiring = 0
         self.stopping = False
@@ -127,7 +128,7 @@ class Keeper:
         signal.set_wakeup_fd(alarm)
         signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(self, "stopping", True))
         self.loop.watch(wake, lambda: os.read(wake, 64))
-        self._read_stamps()
+        self.read_stamps()
         self._feed()
         self._join(names.DEFAULT_DOMAIN, lambda _answer: None)
         self.store.tell(f"READY=1\nSTATUS=holds {len(self.holdings)} locks")
@@ -244,12 +245,9 @@ class Keeper:
         if take.key in self.trying or self._excluded_here(take):
             self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             return
-        if self.clock.problem:
-            self.finish(take, {"error": self.clock.problem})
-            return
-        if not self.clock.known:
+        if not self.clock.is_fresh(time.monotonic()):
             take.asleep_since = take.asleep_since or time.monotonic()
-            self.at(self.PAUSE[1], lambda: self._try(take))
+            self.read_stamps(take)
             return
         self.trying[take.key] = take
         take.asleep_since = time.monotonic()
@@ -584,13 +582,24 @@ class Keeper:
             },
         )
 
-    def _read_stamps(self) -> None:
+    def read_stamps(self, *takes: Take) -> None:
+        """Read the heartbeats' time stamps, and then try for these locks. Nobody who asks for no lock needs them."""
+        self.unstamped.extend(takes)
+        if self.reading:
+            return
+        self.reading = True
+
         def read(answer: dict[str, Any], _descriptors: list[int]) -> None:
-            if "error" in answer:
-                self.clock.problem = str(answer["error"])
-            else:
-                self.clock.read(int(answer["own"]), {int(node): int(stamp) for node, stamp in answer["stamps"]})
-            self.at(STAMP_SECONDS, self._read_stamps)
+            self.reading = False
+            waiting, self.unstamped = self.unstamped, []
+            if "error" not in answer:
+                stamps = {int(node): int(stamp) for node, stamp in answer["stamps"]}
+                self.clock.read(int(answer["own"]), stamps, time.monotonic())
+            for take in waiting:
+                if "error" in answer:
+                    self.finish(take, answer)
+                again = self._try if take.base is None else self.converter.attempt
+                again(take)
 
         self.pool.run({"job": "stamps"}, [], read)
 
