@@ -54,7 +54,7 @@ SHORTEST_WAIT = 0.25
 OVERTIME = 0.7
 """A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 0.7
 SHUTDOWN_SECONDS = 20.0
 RECOVERING_SECONDS = 2.0
 """A call that sleeps longer than this sleeps because a node is being recovered or is cut off."""
