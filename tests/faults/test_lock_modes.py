@@ -18,6 +18,9 @@ from lab.node import Node
 
 SCHEDULES = int(os.environ.get("O2_SCHEDULES", "1000"))
 LENGTH = 8
+UNKNOWN = 20
+"""So often is asked again where the answer is not known in time, as on a machine that is busy with other things."""
+
 PATIENCE = 5.0
 """Seconds in which what must be granted is granted. A process lock ends a moment after its process."""
 
@@ -30,7 +33,10 @@ def do(remote: Remote, name: str, step: Step) -> str:
             return ""
         return "" if remote.ask(op="release", name=name).get("released") else "was not released"
     request = {"op": "take", "name": name, "mode": step.mode.value, "kind": step.kind, "as": name}
-    answer = remote.ask(**request, wait=PATIENCE if step.granted else 0)
+    for _attempt in range(UNKNOWN):
+        answer = remote.ask(**request, wait=PATIENCE if step.granted else 0)
+        if answer.get("reason") != "unknown":
+            break
     if answer.get("held") is step.granted and (step.granted or answer["reason"] in ("busy", "conversion")):
         return ""
     return f"ended with {answer}"
