@@ -242,7 +242,9 @@ class Keeper:
         if take.done or take.client.closed:
             take.done = True
             return
-        if take.key in self.trying or self._excluded_here(take):
+        other = self.trying.get(take.key)
+        if other is not None or self._excluded_here(take):
+            take.asleep_since = other.asleep_since if other is not None else 0.0
             self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             return
         if not self.clock.is_fresh(time.monotonic()):
