@@ -35,7 +35,7 @@ def do(remote: Remote, name: str, step: Step) -> str:
     request = {"op": "take", "name": name, "mode": step.mode.value, "kind": step.kind, "as": name}
     for _attempt in range(UNKNOWN):
         answer = remote.ask(**request, wait=PATIENCE if step.granted else 0)
-        if answer.get("reason") != "unknown":
+        if answer.get("reason") not in ("unknown", "recovering"):
             break
     if answer.get("held") is step.granted and (step.granted or answer["reason"] in ("busy", "conversion")):
         return ""
