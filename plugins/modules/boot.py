@@ -23,7 +23,8 @@ options:
     default: 120
   locks:
     description:
-      - Also install o2keep, the daemon that holds the locks of M(ocfs2.o2cb.lock), and the command C(o2ctl).
+      - Also install o2keep, the daemon that holds the locks of M(ocfs2.o2cb.lock), and the command C(o2ctl) with its
+        manual page and its completion for bash.
       - They are experimental. O(locks=false) removes them, unless locks are held.
     type: bool
     default: false

@@ -18,6 +18,8 @@ LIBRARY = Path(__file__).parent.parent / "module_utils"
 """Every package in it becomes a part of the program's own package, whose imports are relative."""
 
 PACKAGE = "ocfs2_o2cb"
+PARTS = {".py", ".8", ".bash"}
+"""Endings of what goes into the program: its modules, and the manual page and completion that it is installed with."""
 
 _MAIN = f"""import sys
 
@@ -30,8 +32,9 @@ sys.exit(main(sys.argv[1:]))
 def sources() -> dict[str, bytes]:
     """The program's files by their names in the archive. zipimport needs an __init__.py in every package."""
     found = {"__main__.py": _MAIN.encode()}
-    for path in LIBRARY.rglob("*.py"):
-        found[f"{PACKAGE}/{path.relative_to(LIBRARY).as_posix()}"] = path.read_bytes()
+    for path in LIBRARY.rglob("*.*"):
+        if path.suffix in PARTS:
+            found[f"{PACKAGE}/{path.relative_to(LIBRARY).as_posix()}"] = path.read_bytes()
     return found
 
 

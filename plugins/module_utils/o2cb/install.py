@@ -4,8 +4,9 @@
 
 """Installing what brings a node online at boot: files, units and sysctls, compared with what is there.
 
-The texts come from `units`. Enabling is done by systemctl(1), because a unit that comes from an init script is enabled
-through that script's links.
+The texts come from `units`. o2ctl's manual page and completion come from the program, in which they are files: so they
+are written and checked as what they are, and travel with the command that they describe. Enabling is done by
+systemctl(1), because a unit that comes from an init script is enabled through that script's links.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import io
 import os
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +29,8 @@ from .plan import SERVICE
 from .system import System
 
 KEEPER_SERVICE = "o2keep.service"
+IN_PROGRAM = {units.MAN_PAGE: "ocfs2_o2cb/ctl/o2ctl.8", units.COMPLETION: "ocfs2_o2cb/ctl/o2ctl.bash"}
+"""Installed files that are copies of files in the program, by their names there."""
 
 
 @dataclass
@@ -59,7 +64,8 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
         return _absent(system, unit, unit_path)
     sysctl = {str(key): str(value) for key, value in options["sysctl"].items()}
     result = Plan()
-    _program(result, str(options["program"]))
+    program = _decoded(str(options["program"]))
+    _program(result, program)
     upgraded = bool(result.actions)
     before = len(result.actions)
     _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"]), unit))
@@ -70,8 +76,12 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
         result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
     if options["locks"]:
         _text(result, units.O2CTL, units.o2ctl(), mode=0o755)
-    elif os.path.lexists(units.KEEPER):
-        result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
+        for path, text in _texts_of(program).items():
+            _text(result, path, text)
+    else:
+        if os.path.lexists(units.KEEPER):
+            result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
+        _remove(result, [path for path in (units.O2CTL, *IN_PROGRAM) if os.path.lexists(path)])
     if options["locks"] and upgraded and keeping.runs():
         result.add("upgrade o2keep", lambda: system.systemctl("kill", "--kill-who=main", KEEPER_SERVICE))
     _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
@@ -83,11 +93,25 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
     return result
 
 
-def _program(result: Plan, encoded: str) -> None:
+def _decoded(encoded: str) -> bytes:
     try:
-        data = zlib.decompress(base64.b64decode(encoded, validate=True))
+        return zlib.decompress(base64.b64decode(encoded, validate=True))
     except (binascii.Error, zlib.error):
         raise O2cbError("program is not compressed base64: leave it out, the action plugin provides it") from None
+
+
+def _texts_of(program: bytes) -> dict[str, str]:
+    """What the program has for other places, by path."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(program)) as archive:
+            return {path: archive.read(name).decode() for path, name in IN_PROGRAM.items()}
+    except (zipfile.BadZipFile, KeyError):
+        raise O2cbError(
+            "program is no zipapp of this collection: leave it out, the action plugin provides it"
+        ) from None
+
+
+def _program(result: Plan, data: bytes) -> None:
     old = _digest(units.PROGRAM)
     new = hashlib.sha256(data).hexdigest()
     if old == new:
@@ -158,7 +182,8 @@ def _end_keeper(system: System) -> None:
 
 def _absent(system: System, unit: str, unit_path: str) -> Plan:
     result = Plan()
-    ours = [unit_path, units.DROP_IN, units.KEEPER, units.O2CTL, units.MODULES_LOAD, units.SYSCTL, units.PROGRAM]
+    ours = [unit_path, units.DROP_IN, units.KEEPER, units.O2CTL, *IN_PROGRAM, units.MODULES_LOAD, units.SYSCTL]
+    ours.append(units.PROGRAM)
     present = [path for path in ours if os.path.lexists(path)]
     if units.KEEPER in present:
         result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
@@ -166,10 +191,15 @@ def _absent(system: System, unit: str, unit_path: str) -> Plan:
         result.add(f"stop and disable {unit}", lambda: system.systemctl("disable", "--now", unit))
     if units.DROP_IN in present and _enabled(system, SERVICE):
         result.add(f"disable {SERVICE}", lambda: system.systemctl("disable", SERVICE))
+    _remove(result, present)
+    if present:
+        result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
+    return result
+
+
+def _remove(result: Plan, present: Sequence[str]) -> None:
+    """Directories that are not only ours stay, though they may be empty then."""
     for path in present:
         remove = files.remove_with_directory if path in (units.DROP_IN, units.PROGRAM) else files.remove
         result.add(f"remove {path}", lambda path=path, remove=remove: remove(path))  # type: ignore[misc]
         result.add_diff(path, "present\n", "")
-    if present:
-        result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
-    return result

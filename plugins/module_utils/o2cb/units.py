@@ -22,6 +22,8 @@ PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
 DROP_IN = "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf"
 KEEPER = "/etc/systemd/system/o2keep.service"
 O2CTL = "/usr/local/bin/o2ctl"
+MAN_PAGE = "/usr/local/share/man/man8/o2ctl.8"
+COMPLETION = "/etc/bash_completion.d/o2ctl"
 MODULES_LOAD = "/etc/modules-load.d/ocfs2.o2cb.conf"
 SYSCTL = "/etc/sysctl.d/90-ocfs2.o2cb.conf"
 

@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import files, install, units
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.plugin_utils import zipapp
 
 PROGRAM = b"PK\x03\x04\xff\x00"
 OPTIONS = {
@@ -27,7 +28,9 @@ OPTIONS = {
     "locks": False,
     "program": base64.b64encode(zlib.compress(PROGRAM)).decode(),
 }
+LOCKS = {"locks": True, "program": base64.b64encode(zlib.compress(zipapp.pack())).decode()}
 MOUNT_UNIT = "/etc/systemd/system/dlm.mount"
+CTL = Path(zipapp.LIBRARY, "ctl")
 
 
 class Machine:
@@ -150,6 +153,42 @@ def test_absent_takes_away_what_present_brought_and_nothing_else(machine):
     assert machine.enabled == set()
     assert machine.log[-1] == "daemon-reload"
     assert carry_out(machine, state="absent") == []
+
+
+def test_o2ctl_comes_with_its_manual_page_and_its_completion(machine):
+    actions = carry_out(machine, **LOCKS)
+    for path in (units.KEEPER, units.O2CTL, units.MAN_PAGE, units.COMPLETION):
+        assert f"write {path}" in actions
+    assert actions[-1] == f"enable {install.KEEPER_SERVICE}"
+    assert machine.text(units.MAN_PAGE) == (CTL / "o2ctl.8").read_text()
+    assert machine.text(units.COMPLETION) == (CTL / "o2ctl.bash").read_text()
+    modes = [os.stat(machine.under(path)).st_mode & 0o777 for path in (units.O2CTL, units.MAN_PAGE, units.COMPLETION)]
+    assert modes == [0o755, 0o644, 0o644]
+    assert carry_out(machine, **LOCKS) == []
+
+
+def test_without_locks_nothing_of_them_stays(machine):
+    carry_out(machine, program=LOCKS["program"])
+    before = machine.files()
+    carry_out(machine, **LOCKS)
+    machine.log.clear()
+    carry_out(machine, program=LOCKS["program"])
+    assert machine.files() == before
+    assert machine.log[-1] == f"stop {install.KEEPER_SERVICE}"
+    assert carry_out(machine, program=LOCKS["program"]) == []
+
+
+def test_absent_takes_the_locks_away_too(machine):
+    before = machine.files()
+    carry_out(machine, **LOCKS)
+    carry_out(machine, state="absent")
+    assert (machine.files(), machine.enabled) == (before, set())
+
+
+@pytest.mark.parametrize("program", [PROGRAM, b""])
+def test_a_program_without_what_o2ctl_needs_is_refused(machine, program):
+    with pytest.raises(O2cbError, match="no zipapp of this collection"):
+        install.plan({**OPTIONS, "locks": True, "program": base64.b64encode(zlib.compress(program)).decode()}, machine)
 
 
 @pytest.mark.parametrize("mount", ["dlm", "/", "", "/dlm/", "//dlm", "/a/../b", "/.dlm", "/a b", "/a-b", "/dlm\n"])

@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Written by the Ansible collection ocfs2.o2cb. Changes are overwritten.
+# shellcheck shell=bash
+
+# Completion of o2ctl(8) in bash. It uses no function of the package bash-completion but the one for commands, if there.
+
+# The node locks that this node holds, one a line. A name with a control character is left out.
+_o2ctl_held() {
+    timeout 2 o2ctl lock list --json 2> /dev/null | python3 -c '
+import json, sys
+for lock in json.load(sys.stdin)["locks"]:
+    if lock["kind"] == "node" and lock["name"].isprintable():
+        print(lock["name"])' 2> /dev/null
+}
+
+_o2ctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[2]} words='' name index
+    COMPREPLY=()
+    for ((index = 3; index < COMP_CWORD; index++)); do
+        [[ ${COMP_WORDS[index]} == -- ]] || continue
+        if declare -F _command_offset > /dev/null; then
+            _command_offset $((index + 1))
+        else
+            mapfile -t COMPREPLY < <(compgen -A command -A file -- "$cur")
+        fi
+        return
+    done
+    case $COMP_CWORD:$previous in
+        1:*) words='lock keep --help' ;;
+        2:lock) words='run hold release who list --help' ;;
+        2:keep) words='status --help' ;;
+        *:--mode) words='exclusive shared CR PR PW EX' ;;
+        *:--wait | *:--owner | *:--domain) ;;
+        *)
+            case $verb in
+                run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
+                hold) words='--shared --mode --wait --owner --domain --json --help' ;;
+                release | who) words='--domain --json --help' ;;
+                list | status) words='--json --help' ;;
+            esac
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    if [[ $COMP_CWORD == 3 && $cur != -* && ($verb == release || $verb == who) ]]; then
+        COMPREPLY=()
+        while IFS= read -r name; do
+            printf -v name %q "$name"
+            [[ $name != "$cur"* ]] || COMPREPLY+=("$name")
+        done < <(_o2ctl_held)
+    fi
+}
+
+complete -F _o2ctl o2ctl
