@@ -36,7 +36,7 @@ _o2ctl() {
         *)
             case $verb in
                 run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
-                hold) words='--shared --mode --wait --owner --domain --json --help' ;;
+                hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;
                 release | who) words='--domain --json --help' ;;
                 list | status) words='--json --help' ;;
             esac
