@@ -18,7 +18,7 @@ from faults.controller import Controller, wait_until
 from lab import Lab, Node
 
 SNAPSHOT = (Path(__file__).parent / "shared/snapshot.sh").read_text()
-JOURNAL = "systemctl --no-pager status o2cb dlm.mount; journalctl --no-pager -b -n 40 -u o2cb -u o2keep; dmesg | tail -n 20"
+JOURNAL = "systemctl --no-pager status o2cb dlm.mount; journalctl --no-pager -b -n 40 -u o2cb -u o2keep; dmesg | tail"
 
 
 @pytest.fixture(scope="session")
