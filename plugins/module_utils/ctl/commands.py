@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ..dlm import modes, names
 from ..dlm.client import Client, holder, refusal
@@ -51,8 +51,16 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return words[:cut], words[cut + 1 :]
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose complaints end with EX_USAGE, which no command's own exit code is taken for."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="o2ctl", description="Locks of the o2cb cluster.")
+    parser = _Parser(prog="o2ctl", description="Locks of the o2cb cluster.")
     areas = parser.add_subparsers(required=True, metavar="AREA")
     lock = areas.add_parser("lock", help="take, release and show locks").add_subparsers(required=True, metavar="VERB")
     run = _verb(lock, "run", run_command, "run a command while holding a lock; exit code 75 when it is busy")

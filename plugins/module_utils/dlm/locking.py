@@ -29,11 +29,12 @@ def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, An
     if options["state"] == "released":
         return _release([name for name in wanted if name in held], options, client, check)
     before = {name: held[name]["mode"] if name in held else modes.Mode.NL.value for name in wanted}
-    actions = [_action(name, had, mode) for name, had in before.items() if had != mode.value]
     if check:
-        return _result(actions)
-    taken = _Taking(options, client, before, mode).run()
-    return {**taken, **_result(actions if taken["acquired"] else [])}
+        return _result([_action(name, had, mode) for name, had in before.items() if had != mode.value])
+    taking = _Taking(options, client, before, mode)
+    taken = taking.run()
+    # What counts is what o2keep did: another run on this node may have taken it after the look at the list.
+    return {**taken, **_result([_action(name, before[name], mode) for name in taking.changed])}
 
 
 def _is_node_lock(lock: Mapping[str, Any], domain: str) -> bool:
@@ -52,6 +53,7 @@ class _Taking:
         self._options, self._client, self._before, self._mode = options, client, before, mode
         self._deadline = time.monotonic() + options["wait"]
         self._tokens: dict[str, int] = {}
+        self.changed: list[str] = []
 
     def run(self) -> dict[str, Any]:
         """In the order of their names, so that no two who want the same locks wait for each other.
@@ -67,6 +69,8 @@ class _Taking:
                 self._take_back()
                 return self._refused(name, answer)
             self._tokens[name] = answer["token"]
+            if answer["changed"]:
+                self.changed.append(name)
         tokens = {name: self._tokens[name] for name in self._before}
         name = self._options["name"]
         return {"acquired": True, "tokens": tokens, **({"token": tokens[name]} if name is not None else {})}
@@ -78,7 +82,8 @@ class _Taking:
 
     def _take_back(self) -> None:
         """What rose falls again, and what was taken is released."""
-        for name in reversed(list(self._tokens)):
+        changed, self.changed = self.changed, []
+        for name in reversed(changed):
             if self._before[name] == modes.Mode.NL.value:
                 self._client.ask({"op": "release", "name": name, "domain": self._options["domain"]}, RELEASE_SECONDS)
             elif self._before[name] != self._mode.value:

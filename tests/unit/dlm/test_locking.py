@@ -48,8 +48,9 @@ class Keeper:
         if not modes.compatible(Mode(request["mode"]), other):
             reason = "conversion" if name in self.held else "busy"
             return {"held": False, "reason": reason, "holder": None, "mode": self.held.get(name)}, []
+        changed = self.held.get(name) != request["mode"]
         self.held[name] = request["mode"]
-        return {"held": True, "changed": True, "token": len(self.log)}, []
+        return {"held": True, "changed": changed, "token": len(self.log)}, []
 
 
 def run(keeper: Keeper, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -67,6 +68,18 @@ def test_what_is_held_stays_held_and_nothing_changes():
     keeper = Keeper({"a": "EX"})
     found = run(keeper, name="a")
     assert (found["changed"], found["actions"], found["acquired"]) == (False, [], True)
+
+
+def test_what_another_run_on_this_node_took_meanwhile_is_not_ours():
+    """Both have looked at the list before either took it."""
+    keeper = Keeper()
+    keeper.locks = list  # type: ignore[method-assign]
+    assert run(keeper, names=["a", "b"])["actions"] == ["take EX lock a", "take EX lock b"]
+    keeper.others = {"c": "EX"}
+    second = run(keeper, names=["a", "b"])
+    assert (second["acquired"], second["changed"], second["actions"]) == (True, False, [])
+    assert run(keeper, names=["a", "b", "c"])["acquired"] is False
+    assert keeper.held == {"a": "EX", "b": "EX"}, "the first run's locks are not released by the refused one"
 
 
 def test_check_mode_asks_for_nothing_and_predicts():
