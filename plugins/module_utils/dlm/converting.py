@@ -52,6 +52,10 @@ class Converter:
         if take.done or take.client.closed:
             take.done, base.converting = True, False
             return
+        if base.publishing:
+            # A worker has the files of `.info` open, which may have to go.
+            self._keeper.at(random.uniform(*self._keeper.PAUSE), lambda: self.attempt(take))
+            return
         if not self._keeper.clock.is_fresh(time.monotonic()):
             take.asleep_since = time.monotonic()
             self._keeper.read_stamps(take)
@@ -86,8 +90,15 @@ class Converter:
             keeper.at(random.uniform(*keeper.PAUSE), lambda: self.attempt(take))
         else:
             base.converting = False
-            message = {"held": False, "reason": "conversion", "holder": None, "mode": base.what.mode}
-            keeper.finish(take, message if "busy" in answer else answer)
+            if "busy" in answer:
+                self.refuse(take)
+            else:
+                keeper.finish(take, answer)
+
+    def refuse(self, take: Take) -> None:
+        """It could not rise in time."""
+        mode = _base(take).what.mode
+        self._keeper.finish(take, {"held": False, "reason": "conversion", "holder": None, "mode": mode})
 
     def _take_back(self, take: Take, opened: list[int]) -> None:
         """It came too late, or nobody is there any more: the lock is again what it was."""

@@ -62,6 +62,7 @@ class Holding:
     locks: list[int] = field(default_factory=list)
     pipe: int = -1
     info: int = -1
+    publishing: bool = False
     converting: bool = False
     releasing: bool = False
 

@@ -378,6 +378,8 @@ class Keeper:
         if not take.asleep_since and not take.granting:
             if take.base is None:
                 self._busy(take)
+            else:
+                self.converter.refuse(take)
             return
         if not take.overtime:
             take.overtime = True
@@ -402,6 +404,7 @@ class Keeper:
             return
 
         def published(answer: dict[str, Any], descriptors: list[int]) -> None:
+            held.publishing = False
             self.retire(descriptors[: answer.get("retire", 0)])
             shared = descriptors[answer.get("retire", 0) :]
             if not shared:
@@ -420,6 +423,7 @@ class Keeper:
             "token": held.what.token,
             **self.signature(held.what),
         }
+        held.publishing = True
         self.pool.run(job, [held.mount], published)
 
     def hide(self, held: Holding) -> None:
