@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 
 import pytest
 
@@ -61,12 +62,13 @@ def test_all_pairs_of_modes_are_as_in_the_vms_table(players: list[Node], places:
 
 
 def test_random_schedules_end_as_the_model_says(players: list[Node]) -> None:
+    prefix = f"schedule{time.time():.0f}-"
     with remotes(players) as found:
         for seed in range(SCHEDULES):
             history = []
             for step in schedule(seed, len(players), LENGTH):
                 history.append(str(step))
-                wrong = do(found[step.node], f"schedule{seed % 10}", step)
+                wrong = do(found[step.node], f"{prefix}{seed % 10}", step)
                 assert wrong == "", f"seed {seed}: {wrong}, after {history}"
 
 
