@@ -40,9 +40,9 @@ class Converter:
 
     def start(self, take: Take, held: Holding) -> None:
         """Begin, on behalf of a request whose identity has the new mode. Raises O2cbError while another is going on."""
-        if held.converting:
+        if held.converting is not None:
             raise O2cbError(f"lock {held.what.name!r} is being converted already: try again")
-        held.converting = True
+        held.converting = take
         take.base = held
         self.attempt(take)
 
@@ -50,7 +50,8 @@ class Converter:
         """One try to rise; straight on where nobody can stand in the way."""
         base = _base(take)
         if take.done or take.client.closed:
-            take.done, base.converting = True, False
+            take.done = True
+            _end(take)
             return
         if base.publishing:
             # A worker has the files of `.info` open, which may have to go.
@@ -78,7 +79,7 @@ class Converter:
         self._keeper.pool.run(job, [base.mount], lambda answer, descriptors: self._tried(take, answer, descriptors))
 
     def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
-        keeper, base = self._keeper, _base(take)
+        keeper = self._keeper
         retired = int(answer.get("retire", 0))
         keeper.retire(descriptors[:retired])
         take.asleep_since = 0.0
@@ -89,14 +90,15 @@ class Converter:
         elif "busy" in answer and not take.done and time.monotonic() < take.deadline:
             keeper.at(random.uniform(*keeper.PAUSE), lambda: self.attempt(take))
         else:
-            base.converting = False
+            _end(take)
             if "busy" in answer:
                 self.refuse(take)
             else:
                 keeper.finish(take, answer)
 
     def refuse(self, take: Take) -> None:
-        """It could not rise in time."""
+        """It could not rise in time. No try is under way."""
+        _end(take)
         mode = _base(take).what.mode
         self._keeper.finish(take, {"held": False, "reason": "conversion", "holder": None, "mode": mode})
 
@@ -108,7 +110,7 @@ class Converter:
         new = [holding.file_name(take.what.stored, which) for which, _level in conversion.opened if which not in have]
 
         def settled(answer: dict[str, Any], mounts: list[int]) -> None:
-            base.converting = False
+            _end(take)
             self._keeper.retire(mounts)
 
         self._settle(take, _rising(take), new, settled)
@@ -199,6 +201,13 @@ def _base(take: Take) -> Holding:
     if take.base is None:
         raise TypeError("this request converts nothing")
     return take.base
+
+
+def _end(take: Take) -> None:
+    """The lock may be converted on behalf of others again."""
+    base = _base(take)
+    if base.converting is take:
+        base.converting = None
 
 
 def _conversion(take: Take) -> Conversion:

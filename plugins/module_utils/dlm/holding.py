@@ -63,7 +63,9 @@ class Holding:
     pipe: int = -1
     info: int = -1
     publishing: bool = False
-    converting: bool = False
+    converting: object | None = None
+    """The request on whose behalf the lock is being converted."""
+
     releasing: bool = False
 
     def resources(self) -> list[str]:

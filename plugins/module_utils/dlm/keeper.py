@@ -55,6 +55,7 @@ OVERTIME = 0.7
 """A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
 
 LOOK_SECONDS = 0.7
+RELEASE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 20.0
 RECOVERING_SECONDS = 2.0
 """A call that sleeps longer than this sleeps because a node is being recovered or is cut off."""
@@ -461,18 +462,25 @@ class Keeper:
 
     def _release(self, client: Client, message: dict[str, Any]) -> None:
         domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
-        held = self._node_lock((domain, names.stored(str(message["name"]))))
+        self._release_within(RELEASE_SECONDS, client, (domain, names.stored(str(message["name"]))))
+
+    def _release_within(self, seconds: float, client: Client, key: tuple[str, str]) -> None:
+        """A try to convert the lock, that nobody may be waiting for any more, has to come to its end first."""
+        held = self._node_lock(key)
         if held is None:
             self.answer(client, {"released": False, "changed": False})
-            return
-        if held.converting:
-            raise O2cbError(f"lock {held.what.name!r} is being converted: release it in a moment")
-        facts = holding.facts(held)
+        elif held.converting is None:
+            facts = holding.facts(held)
 
-        def forgotten(answer: dict[str, Any]) -> None:
-            self.answer(client, answer if "error" in answer else {"released": True, "changed": True, **facts})
+            def forgotten(answer: dict[str, Any]) -> None:
+                self.answer(client, answer if "error" in answer else {"released": True, "changed": True, **facts})
 
-        self._let_go(held, forgotten)
+            self._let_go(held, forgotten)
+        elif seconds > 0:
+            pause = self.PAUSE[1]
+            self.at(pause, lambda: self._release_within(seconds - pause, client, key))
+        else:
+            self.answer(client, {"error": f"lock {held.what.name!r} is being converted: release it later"})
 
     def _watch(self, held: Holding) -> None:
         """A process lock ends when its pipe does: no process has its descriptors any more."""
