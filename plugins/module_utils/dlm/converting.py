@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,7 @@ class Converter:
             take.done = True
             _end(take)
             return
-        if base.publishing:
-            # A worker has the files of `.info` open, which may have to go.
+        if base.working:
             self._keeper.at(random.uniform(*self._keeper.PAUSE), lambda: self.attempt(take))
             return
         if not self._keeper.clock.is_fresh(time.monotonic()):
@@ -108,12 +108,7 @@ class Converter:
         channel.close_all(opened)
         have = LEVELS[Mode(base.what.mode)]
         new = [holding.file_name(take.what.stored, which) for which, _level in conversion.opened if which not in have]
-
-        def settled(answer: dict[str, Any], mounts: list[int]) -> None:
-            _end(take)
-            self._keeper.retire(mounts)
-
-        self._settle(take, _rising(take), new, settled)
+        self._settle(base, _rising(take), new, lambda: _end(take))
 
     def _risen(self, take: Take, number: int, opened: list[int]) -> None:
         take.granting = True
@@ -159,19 +154,26 @@ class Converter:
             keeper.hide(base)
             dropped.append(names.info(what.stored))
 
-        def settled(_answer: dict[str, Any], mounts: list[int]) -> None:
-            keeper.retire(mounts)
+        def settled() -> None:
             keeper.finish(take, granted)
             if not held.releasing:
                 keeper.publish(held)
 
         granted = {"held": True, "changed": True, **holding.facts(held)}
         keeper.at(SETTLE_SECONDS, lambda: keeper.finish(take, granted))
-        self._settle(take, [holding.file_name(what.stored, which) for which in conversion.lowered], dropped, settled)
+        self._settle(held, [holding.file_name(what.stored, which) for which in conversion.lowered], dropped, settled)
 
-    def _settle(self, take: Take, lowered: list[str], dropped: list[str], settled: Any) -> None:
-        job = {"job": "settle", "domain": take.what.domain, "lowered": lowered, "dropped": dropped}
-        self._keeper.pool.run(job, [_base(take).mount], settled)
+    def _settle(self, held: Holding, lowered: list[str], dropped: list[str], settled: Callable[[], object]) -> None:
+        """Lower and drop these files in the lock's mount, and call this after it."""
+
+        def done(_answer: dict[str, Any], mounts: list[int]) -> None:
+            held.working -= 1
+            self._keeper.retire(mounts)
+            settled()
+
+        held.working += 1
+        job = {"job": "settle", "domain": held.what.domain, "lowered": lowered, "dropped": dropped}
+        self._keeper.pool.run(job, [held.mount], done)
 
     def adopt(self, old: Holding, new: Holding) -> None:
         """The keeper died between the two modes: the new one counts."""
@@ -182,19 +184,8 @@ class Converter:
         if Mode(old.what.mode) in modes.SOLE:
             keeper.hide(old)
             dropped.append(names.info(new.what.stored))
-        job = {
-            "job": "settle",
-            "domain": new.what.domain,
-            "lowered": [holding.file_name(new.what.stored, which) for which in conversion.lowered],
-            "dropped": dropped,
-        }
-
-        def settled(_answer: dict[str, Any], mounts: list[int]) -> None:
-            keeper.retire(mounts)
-            if not new.releasing:
-                keeper.publish(new)
-
-        keeper.pool.run(job, [new.mount], settled)
+        lowered = [holding.file_name(new.what.stored, which) for which in conversion.lowered]
+        self._settle(new, lowered, dropped, lambda: None if new.releasing else keeper.publish(new))
 
 
 def _base(take: Take) -> Holding:

@@ -62,7 +62,9 @@ class Holding:
     locks: list[int] = field(default_factory=list)
     pipe: int = -1
     info: int = -1
-    publishing: bool = False
+    working: int = 0
+    """Jobs in the lock's mount that wait for the lock manager. Until they end, none of its files may be unlinked."""
+
     converting: object | None = None
     """The request on whose behalf the lock is being converted."""
 

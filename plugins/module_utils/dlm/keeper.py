@@ -405,7 +405,7 @@ class Keeper:
             return
 
         def published(answer: dict[str, Any], descriptors: list[int]) -> None:
-            held.publishing = False
+            held.working -= 1
             self.retire(descriptors[: answer.get("retire", 0)])
             shared = descriptors[answer.get("retire", 0) :]
             if not shared:
@@ -424,7 +424,7 @@ class Keeper:
             "token": held.what.token,
             **self.signature(held.what),
         }
-        held.publishing = True
+        held.working += 1
         self.pool.run(job, [held.mount], published)
 
     def hide(self, held: Holding) -> None:
@@ -472,10 +472,17 @@ class Keeper:
         elif held.converting is None:
             facts = holding.facts(held)
 
-            def forgotten(answer: dict[str, Any]) -> None:
-                self.answer(client, answer if "error" in answer else {"released": True, "changed": True, **facts})
+            told = False
 
-            self._let_go(held, forgotten)
+            def tell(answer: dict[str, Any]) -> None:
+                nonlocal told
+                if not told:
+                    told = True
+                    self.answer(client, answer if "error" in answer else {"released": True, "changed": True, **facts})
+
+            late = f"lock {held.what.name!r} is released here, and free once the lock manager answers: see cluster_info"
+            self.at(RELEASE_SECONDS, lambda: tell({"error": late}))
+            self._let_go(held, tell)
         elif seconds > 0:
             pause = self.PAUSE[1]
             self.at(pause, lambda: self._release_within(seconds - pause, client, key))
@@ -510,6 +517,9 @@ class Keeper:
             tell(answer)
 
         def removed(_problem: str) -> None:
+            if held.working:
+                self.at(self.PAUSE[1], lambda: removed(""))
+                return
             job = {"job": "forget", "domain": held.what.domain, "names": held.files()}
             self.pool.run(job, [held.mount], forgotten)
 

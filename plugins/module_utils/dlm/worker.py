@@ -158,7 +158,9 @@ def _recall(job: dict[str, Any], _descriptors: list[int]) -> Result:
 def _ask_for_shared(domain: str, name: str) -> int:
     """Make this node's EX on a resource, which nobody uses any more, a PR. Returns a mount to be let go of.
 
-    Closing the EX descriptor does not. A blocking PR open through a second mount makes o2dlm ask for it.
+    Closing the EX descriptor does not. A blocking PR open through a second mount makes o2dlm ask for it. The question
+    is lost when it meets an unlink of the file in the first mount, even one that is refused as busy, and both calls
+    sleep for ever then (seen on 6.1): so the keeper unlinks nothing in a mount where this is under way.
     """
     second = mount.create()
     second.join(domain)
