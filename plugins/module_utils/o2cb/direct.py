@@ -12,8 +12,8 @@ this process. A reader that is still asleep at the deadline is killed and left t
 from __future__ import annotations
 
 import os
-import selectors
-import subprocess
+import select
+import signal
 import time
 from dataclasses import dataclass
 from typing import Sequence
@@ -29,6 +29,10 @@ MOST = 32
 
 _FLAGS = "direct,skip_bytes,count_bytes"
 _END_SECONDS = 1.0
+_END_ATTEMPTS = 200
+
+_left_behind: list[int] = []
+"""Killed readers that may still be asleep. A process that lives on collects them with its next reading."""
 
 
 @dataclass(frozen=True)
@@ -50,91 +54,91 @@ class Answer:
 
 
 class _Reader:
-    """A dd(1) at work."""
+    """A dd(1) at work.
+
+    Started by posix_spawn(3), in half the time of subprocess. What it says of an error comes after what it has read.
+    """
 
     def __init__(self, extent: Extent) -> None:
         self.path = extent.path
-        self.data, self.errors = bytearray(), bytearray()
-        self.process = subprocess.Popen(
-            [
-                "dd",
-                f"if={extent.path}",
-                f"iflag={_FLAGS}",
-                "bs=64K",
-                f"skip={extent.offset}",
-                f"count={extent.size}",
-                "status=none",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=programs.environment(),
-        )
+        self.output = bytearray()
+        arguments = [f"if={extent.path}", f"iflag={_FLAGS}", "bs=64K", f"skip={extent.offset}", f"count={extent.size}"]
+        self.pipe, writer = os.pipe()
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, writer, 1),
+            (os.POSIX_SPAWN_DUP2, writer, 2),
+        ]
+        try:
+            command = ["dd", *arguments, "status=none"]
+            self._pid = os.posix_spawnp("dd", command, programs.environment(), file_actions=actions)
+        except OSError:
+            os.close(self.pipe)
+            raise
+        finally:
+            os.close(writer)
 
     def answer(self) -> Answer:
-        """To be called when both its pipes are closed."""
-        try:
-            code = self.process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
+        """To be called when its pipe is closed: it has ended, or is about to."""
+        for _attempt in range(_END_ATTEMPTS):
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                break
+            time.sleep(_END_SECONDS / _END_ATTEMPTS)
+        else:
             return self.hung(_END_SECONDS)
-        if code:
-            return Answer(problem=f"{self.path}: {self._why()}")
-        return Answer(bytes(self.data))
-
-    def _why(self) -> str:
-        """dd says "dd: failed to open 'PATH': No such file or directory"."""
-        lines = self.errors.decode("utf-8", "replace").strip().splitlines()
-        return lines[-1].rpartition(": ")[2] if lines else "its reader was killed"
+        if os.WIFSIGNALED(status):
+            return Answer(problem=f"{self.path}: its reader was killed")
+        if status:
+            # dd: error reading 'PATH': Input/output error
+            words = bytes(self.output).rpartition(b": ")[2].strip().decode("utf-8", "replace")
+            return Answer(problem=f"{self.path}: {words}")
+        return Answer(bytes(self.output))
 
     def hung(self, seconds: float) -> Answer:
-        self.process.kill()
+        """Kill it, and leave it behind: to wait for one that sleeps would be the very thing to avoid."""
+        os.kill(self._pid, signal.SIGKILL)
+        _left_behind.append(self._pid)
         return Answer(problem=f"{self.path} did not answer within {seconds:g} s", hung=True)
-
-    def close(self) -> None:
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe:
-                pipe.close()
 
 
 def read(extents: Sequence[Extent], seconds: float) -> list[Answer]:
     """Read all of them within `seconds`, in any order. Raises O2cbError when there is no dd(1) here."""
     deadline = time.monotonic() + seconds
     answers = [Answer(problem=f"{extent.path} was not read within {seconds:g} s", hung=True) for extent in extents]
-    running: dict[int, _Reader] = {}
+    running: dict[int, tuple[int, _Reader]] = {}
     left = list(range(len(extents)))[::-1]
-    with selectors.DefaultSelector() as selector:
-        while running or left:
-            while left and len(running) < MOST:
-                index = left.pop()
-                running[index] = _start(extents[index], index, selector)
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
-                break
-            for key, _events in ready:
-                index, into = key.data
-                chunk = os.read(key.fd, 65536)
-                into.extend(chunk)
-                if not chunk:
-                    selector.unregister(key.fileobj)
-                    if not any(other.data[0] == index for other in selector.get_map().values()):
-                        reader = running.pop(index)
-                        answers[index] = reader.answer()
-                        reader.close()
-        for index, reader in running.items():
-            answers[index] = reader.hung(seconds)
-            reader.close()
+    _left_behind[:] = [pid for pid in _left_behind if not os.waitpid(pid, os.WNOHANG)[0]]
+    poll = select.poll()
+    while running or left:
+        while left and len(running) < MOST:
+            index = left.pop()
+            reader = _start(extents[index])
+            running[reader.pipe] = index, reader
+            poll.register(reader.pipe, select.POLLIN)
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not ready:
+            break
+        for pipe, _event in ready:
+            index, reader = running[pipe]
+            chunk = os.read(pipe, 65536)
+            reader.output.extend(chunk)
+            if not chunk:
+                poll.unregister(pipe)
+                os.close(pipe)
+                del running[pipe]
+                answers[index] = reader.answer()
+    for pipe, (index, reader) in running.items():
+        os.close(pipe)
+        answers[index] = reader.hung(seconds)
     return answers
 
 
-def _start(extent: Extent, index: int, selector: selectors.BaseSelector) -> _Reader:
+def _start(extent: Extent) -> _Reader:
     try:
-        reader = _Reader(extent)
+        return _Reader(extent)
     except FileNotFoundError:
         raise O2cbError("there is no program dd here: install the package coreutils") from None
-    for pipe, into in ((reader.process.stdout, reader.data), (reader.process.stderr, reader.errors)):
-        if pipe:
-            selector.register(pipe, selectors.EVENT_READ, (index, into))
-    return reader
 
 
 def read_one(extent: Extent, seconds: float) -> bytes:

@@ -84,6 +84,6 @@ def test_what_waits_behind_hanging_ones_is_told_apart(tmp_path, image, monkeypat
 
 
 def test_a_system_without_dd_is_told_what_to_install(image, monkeypatch):
-    monkeypatch.setattr(direct.programs, "environment", lambda: {"PATH": "/nowhere"})
+    monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(O2cbError, match="install the package coreutils"):
         direct.read_one(Extent(str(image), 0, 4096), 10)
