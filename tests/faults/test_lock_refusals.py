@@ -26,6 +26,20 @@ def refusal(node: Node, command: str = "o2ctl lock hold refused --wait 1") -> st
 
 
 @contextmanager
+def broken(node: Node, how: str, mend: str) -> Iterator[None]:
+    """Something out of order on the node, by shell commands."""
+    node.run(how, check=True)
+    try:
+        yield
+    finally:
+        node.run(mend, check=True)
+
+
+def assert_works_again(node: Node) -> None:
+    assert node.run("o2ctl lock hold refused --wait 5 && o2ctl lock release refused", timeout=60).ok
+
+
+@contextmanager
 def offline(node: Node) -> Iterator[None]:
     """The node out of the cluster, in good order."""
     node.run("systemctl stop o2cb", timeout=120, check=True)
@@ -52,35 +66,28 @@ def test_an_offline_node_gets_no_lock_and_says_why(players: list[Node]) -> None:
 
 def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]) -> None:
     node = players[0]
-    node.run("mv /run/o2keep/socket /run/o2keep/away", check=True)
-    try:
+    with broken(node, "mv /run/o2keep/socket /run/o2keep/away", "mv /run/o2keep/away /run/o2keep/socket"):
         done = node.run("o2ctl lock hold refused", timeout=30)
         assert (done.rc, "run role ocfs2.o2cb.dlmfs" in done.stderr) == (1, True), done.stderr
-    finally:
-        node.run("mv /run/o2keep/away /run/o2keep/socket", check=True)
 
 
 def test_a_frozen_keeper_does_not_keep_its_caller(players: list[Node]) -> None:
     node = players[0]
-    node.run("systemctl kill --kill-who=main --signal=STOP o2keep", check=True)
-    try:
+    signal = "systemctl kill --kill-who=main o2keep --signal"
+    with broken(node, f"{signal}=STOP", f"{signal}=CONT"):
         done = node.run("o2ctl lock hold refused", timeout=60)
         assert (done.rc, "o2keep did not answer" in done.stderr) == (1, True), done.stderr
-    finally:
-        node.run("systemctl kill --kill-who=main --signal=CONT o2keep", check=True)
-    assert node.run("o2ctl lock hold refused --wait 5 && o2ctl lock release refused", timeout=60).ok
+    assert_works_again(node)
 
 
 def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
     node = players[0]
-    node.run(f"mount -t tmpfs -o size=4k none {MARKS} && head -c 4096 /dev/zero > {MARKS}/full", check=True)
-    try:
+    fill = f"mount -t tmpfs -o size=4k none {MARKS} && head -c 4096 /dev/zero > {MARKS}/full"
+    with broken(node, fill, f"umount {MARKS}"):
         said = refusal(node)
         assert "a later token might fall" in said
         assert "No space left on device" in said
-    finally:
-        node.run(f"umount {MARKS}", check=True)
-    assert node.run("o2ctl lock hold refused --wait 5 && o2ctl lock release refused", timeout=60).ok
+    assert_works_again(node)
 
 
 @pytest.mark.parametrize(

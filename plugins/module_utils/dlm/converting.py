@@ -14,7 +14,6 @@ ends at the deadline, as a lock that is busy does, and the lock stays what it wa
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable
@@ -61,20 +60,20 @@ class Converter:
             take.asleep_since = time.monotonic()
             self._keeper.read_stamps(take)
             return
-        conversion, stored, have = _conversion(take), take.what.stored, LEVELS[Mode(base.what.mode)]
+        conversion, stored = _conversion(take), take.what.stored
+        if not conversion.opened:
+            self._risen(take, 0, [])
+            return
         job = {
             "job": "convert",
             "domain": take.what.domain,
             "resources": [(holding.file_name(stored, which), level is Level.EX) for which, level in conversion.opened],
-            "new": [holding.file_name(stored, which) for which, _level in conversion.opened if which not in have],
+            "new": _new(take),
             "rising": _rising(take),
             "signs": (OWN, Level.EX) in conversion.opened,
             "clocks": self._keeper.clocks(),
             **self._keeper.signature(take.what),
         }
-        if not conversion.opened:
-            self._risen(take, 0, [])
-            return
         take.asleep_since = time.monotonic()
         self._keeper.pool.run(job, [base.mount], lambda answer, descriptors: self._tried(take, answer, descriptors))
 
@@ -89,12 +88,11 @@ class Converter:
             self._take_back(take, descriptors[retired:])
         elif "busy" in answer and not take.done and time.monotonic() < take.deadline:
             keeper.at(random.uniform(*keeper.PAUSE), lambda: self.attempt(take))
+        elif "busy" in answer:
+            self.refuse(take)
         else:
             _end(take)
-            if "busy" in answer:
-                self.refuse(take)
-            else:
-                keeper.finish(take, answer)
+            keeper.finish(take, answer)
 
     def refuse(self, take: Take) -> None:
         """It could not rise in time. No try is under way."""
@@ -104,11 +102,8 @@ class Converter:
 
     def _take_back(self, take: Take, opened: list[int]) -> None:
         """It came too late, or nobody is there any more: the lock is again what it was."""
-        base, conversion = _base(take), _conversion(take)
         channel.close_all(opened)
-        have = LEVELS[Mode(base.what.mode)]
-        new = [holding.file_name(take.what.stored, which) for which, _level in conversion.opened if which not in have]
-        self._settle(base, _rising(take), new, lambda: _end(take))
+        self._settle(_base(take), _rising(take), _new(take), lambda: _end(take))
 
     def _risen(self, take: Take, number: int, opened: list[int]) -> None:
         take.granting = True
@@ -130,38 +125,37 @@ class Converter:
             else:
                 self._exchange(take, held)
 
-        memory = holding.memory_file(what)
-        try:
-            if not problem:
-                keeper.store.put(what.id, [*held.descriptors(), memory])
-        except O2cbError as error:
-            problem = str(error)
-        os.close(memory)
         if problem:
             stored(problem)
         else:
-            keeper.store.after(stored)
+            keeper.entrust(held, stored)
 
     def _exchange(self, take: Take, held: Holding) -> None:
         """The new mode counts from now on."""
-        keeper, base, what, conversion = self._keeper, _base(take), held.what, _conversion(take)
-        keeper.store.remove(base.what.id)
+        keeper, base = self._keeper, _base(take)
         channel.close_all([descriptor for descriptor in base.locks if descriptor not in held.locks])
         del keeper.holdings[base.what.id]
-        keeper.holdings[what.id] = held
-        dropped = [holding.file_name(what.stored, which) for which in conversion.dropped]
-        if Mode(base.what.mode) in modes.SOLE:
-            keeper.hide(base)
-            dropped.append(names.info(what.stored))
-
-        def settled() -> None:
-            keeper.finish(take, granted)
-            if not held.releasing:
-                keeper.publish(held)
-
+        keeper.holdings[held.what.id] = held
         granted = {"held": True, "changed": True, **holding.facts(held)}
         keeper.at(SETTLE_SECONDS, lambda: keeper.finish(take, granted))
-        self._settle(held, [holding.file_name(what.stored, which) for which in conversion.lowered], dropped, settled)
+        self._succeed(base, held, lambda: keeper.finish(take, granted))
+
+    def _succeed(self, old: Holding, new: Holding, settled: Callable[[], object]) -> None:
+        """Give up what only the old mode needs, call this, and show the holder where the new mode has one."""
+        keeper, stored = self._keeper, new.what.stored
+        conversion = modes.conversion(Mode(old.what.mode), Mode(new.what.mode))
+        keeper.store.remove(old.what.id)
+        dropped = [holding.file_name(stored, which) for which in conversion.dropped]
+        if Mode(old.what.mode) in modes.SOLE:
+            keeper.hide(old)
+            dropped.append(names.info(stored))
+
+        def done() -> None:
+            settled()
+            if not new.releasing:
+                keeper.publish(new)
+
+        self._settle(new, [holding.file_name(stored, which) for which in conversion.lowered], dropped, done)
 
     def _settle(self, held: Holding, lowered: list[str], dropped: list[str], settled: Callable[[], object]) -> None:
         """Lower and drop these files in the lock's mount, and call this after it."""
@@ -177,15 +171,8 @@ class Converter:
 
     def adopt(self, old: Holding, new: Holding) -> None:
         """The keeper died between the two modes: the new one counts."""
-        keeper, conversion = self._keeper, modes.conversion(Mode(old.what.mode), Mode(new.what.mode))
-        keeper.store.remove(old.what.id)
         channel.close_all([old.mount, *old.locks])
-        dropped = [holding.file_name(new.what.stored, which) for which in conversion.dropped]
-        if Mode(old.what.mode) in modes.SOLE:
-            keeper.hide(old)
-            dropped.append(names.info(new.what.stored))
-        lowered = [holding.file_name(new.what.stored, which) for which in conversion.lowered]
-        self._settle(new, lowered, dropped, lambda: None if new.releasing else keeper.publish(new))
+        self._succeed(old, new, lambda: None)
 
 
 def _base(take: Take) -> Holding:
@@ -203,6 +190,14 @@ def _end(take: Take) -> None:
 
 def _conversion(take: Take) -> Conversion:
     return modes.conversion(Mode(_base(take).what.mode), Mode(take.what.mode))
+
+
+def _new(take: Take) -> list[str]:
+    """The files that are opened for the first time."""
+    have = LEVELS[Mode(_base(take).what.mode)]
+    return [
+        holding.file_name(take.what.stored, which) for which, _level in _conversion(take).opened if which not in have
+    ]
 
 
 def _rising(take: Take) -> list[str]:

@@ -28,14 +28,13 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..o2cb import domains, files
+from ..o2cb import domains, files, programs
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 from . import cgroups, channel, holding, modes, names
@@ -57,6 +56,7 @@ OVERTIME = 0.7
 LOOK_SECONDS = 0.7
 RELEASE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 20.0
+ASK_SYSTEMD_SECONDS = 10.0
 RECOVERING_SECONDS = 2.0
 """A call that sleeps longer than this sleeps because a node is being recovered or is cut off."""
 
@@ -135,7 +135,7 @@ class Keeper:
         self.store.tell(f"READY=1\nSTATUS=holds {len(self.holdings)} locks")
         while not self.stopping:
             self._turn()
-        if shutting_down():
+        if programs.shutting_down(ASK_SYSTEMD_SECONDS):
             self._shut_down()
 
     def _turn(self, longest: float | None = None) -> None:
@@ -337,17 +337,22 @@ class Keeper:
             gift = [*held.locks, writer]
             held.locks, held.pipe = [], reader
         self.holdings[held.what.id] = held
-        memory = holding.memory_file(held.what)
-        try:
-            if not problem:
-                self.store.put(held.what.id, [*held.descriptors(), memory])
-        except O2cbError as error:
-            problem = str(error)
-        os.close(memory)
         if problem:
             self._grant(take, held, gift, problem)
         else:
-            self.store.after(lambda why: self._grant(take, held, gift, why))
+            self.entrust(held, lambda why: self._grant(take, held, gift, why))
+
+    def entrust(self, held: Holding, call: Callable[[str], None]) -> None:
+        """Have systemd keep these descriptors, and call this when it does; with the reason when it does not in time."""
+        memory = holding.memory_file(held.what)
+        try:
+            self.store.put(held.what.id, [*held.descriptors(), memory])
+        except O2cbError as error:
+            call(str(error))
+        else:
+            self.store.after(call)
+        finally:
+            os.close(memory)
 
     def _grant(self, take: Take, held: Holding, gift: list[int], problem: str) -> None:
         if problem:
@@ -640,11 +645,6 @@ def main(worker: Sequence[str]) -> int:
 
 def _only_error(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {"error": answer["error"]} if "error" in answer else {}
-
-
-def shutting_down() -> bool:
-    done = subprocess.run(["systemctl", "is-system-running"], capture_output=True, text=True, timeout=10, check=False)
-    return done.stdout.strip() == "stopping"
 
 
 def say(text: str) -> None:

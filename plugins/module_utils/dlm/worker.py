@@ -146,13 +146,8 @@ def _settle(job: dict[str, Any], descriptors: list[int]) -> Result:
 
 def _recall(job: dict[str, Any], _descriptors: list[int]) -> Result:
     """Ask for a lock as other programs do, so that nodes that only cache it give it up; and give it back at once."""
-    domain, (name, exclusive) = job["domain"], job["resources"][0]
-    own = mount.create()
-    own.join(domain)
-    flags = (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_CREAT | os.O_CLOEXEC
-    os.close(os.open(f"{domain}/{name}", flags, 0o600, dir_fd=own.directory))
-    own.unlink(domain, name)
-    return {"retire": 1}, [own.directory]
+    name, exclusive = job["resources"][0]
+    return {"retire": 1}, [_ask(job["domain"], name, exclusive)]
 
 
 def _ask_for_shared(domain: str, name: str) -> int:
@@ -162,11 +157,17 @@ def _ask_for_shared(domain: str, name: str) -> int:
     is lost when it meets an unlink of the file in the first mount, even one that is refused as busy, and both calls
     sleep for ever then (seen on 6.1): so the keeper unlinks nothing in a mount where this is under way.
     """
-    second = mount.create()
-    second.join(domain)
-    os.close(os.open(f"{domain}/{name}", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=second.directory))
-    second.unlink(domain, name)
-    return second.directory
+    return _ask(domain, name, exclusive=False)
+
+
+def _ask(domain: str, name: str, exclusive: bool) -> int:
+    """Take a resource by a blocking open, in a mount of its own, and give it back. Returns the mount."""
+    own = mount.create()
+    own.join(domain)
+    flags = (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_CREAT | os.O_CLOEXEC
+    os.close(os.open(f"{domain}/{name}", flags, 0o600, dir_fd=own.directory))
+    own.unlink(domain, name)
+    return own.directory
 
 
 def _without(own: Mount, domain: str, held: list[int], answer: dict[str, Any]) -> Result:

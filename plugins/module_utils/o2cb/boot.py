@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from . import conf, files, model, online, programs, sysconfig, units
+from . import conf, files, model, online, sysconfig, units
 from . import plan as planning
 from .devices import find_regions
 from .errors import O2cbError, join_problems
 from .model import GLOBAL, Cluster
 from .plan import Plan, Scope
+from .programs import shutting_down
 from .system import System
 
 REPORT_SECONDS = 10.0
@@ -138,10 +139,6 @@ def _leave(system: System) -> None:
     plan = planning.leaves(have, have.live.cluster.name)
     system.apply(plan, force=down)
     say(f"cluster {have.live.cluster.name} is offline")
-
-
-def shutting_down() -> bool:
-    return programs.run(["systemctl", "is-system-running"])[1].strip() == "stopping"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -56,6 +56,11 @@ def run(command: Sequence[str], seconds: float = SECONDS) -> tuple[int, str, str
     return process.returncode, output, errors
 
 
+def shutting_down(seconds: float = SECONDS) -> bool:
+    """Whether the machine goes down, or reboots, as systemd sees it."""
+    return run(["systemctl", "is-system-running"], seconds)[1].strip() == "stopping"
+
+
 def errno_in(message: str) -> int:
     """The number of the error with which a message of a program ends, as in `mkdir: ...: Invalid argument`; or EIO."""
     words = message.strip().rpartition(": ")[2]
