@@ -38,8 +38,13 @@ options:
     default:
       kernel.panic: 30
       kernel.panic_on_oops: 1
+  digest:
+    description: The program's SHA-256, in hexadecimal. The action plugin of this name provides it.
+    type: str
   program:
-    description: The program as a zipapp, compressed by zlib, in base64. The action plugin of this name provides it.
+    description:
+      - The program as a zipapp, compressed by zlib, in base64. The action plugin of this name provides it, and only to
+        a node that answered RV(program_wanted).
     type: str
   state:
     description: V(absent) removes the files and disables the units. The sysctls of the running kernel stay.
@@ -73,30 +78,51 @@ actions:
   type: list
   elements: str
   sample: [write /usr/local/lib/ocfs2.o2cb/o2cb.pyz, reload systemd, enable o2cb.service]
+program_wanted:
+  description: The program of O(digest) is neither on the node nor in O(program). Nothing was compared or done.
+  returned: to the action plugin, which asks again
+  type: bool
+  sample: true
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.o2cb import install
 from ..module_utils.o2cb.errors import O2cbError
-from ..module_utils.o2cb.system import System
+from ..module_utils.o2cb.systemd import Systemd
 
 ARGUMENT_SPEC = {
     "device_wait": {"type": "int", "default": 120},
     "locks": {"type": "bool", "default": False},
     "mount": {"type": "path", "default": "/dlm"},
     "sysctl": {"type": "dict", "default": {"kernel.panic": 30, "kernel.panic_on_oops": 1}},
+    "digest": {"type": "str"},
     "program": {"type": "str"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
 
+def _program(params: dict[str, Any]) -> bytes | None:
+    """The program to be installed, None when it has to be sent."""
+    if params["state"] == "absent":
+        return b""
+    if params["program"] is not None:
+        return install.decoded(params["program"], params["digest"])
+    here = install.installed()
+    return here if install.sha256(here) == params["digest"] else None
+
+
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "present", ["program"])]
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "present", ["digest"])]
     )
     try:
-        plan = install.plan(module.params, System())
+        program = _program(module.params)
+        if program is None:
+            module.exit_json(changed=False, actions=[], program_wanted=True)
+        plan = install.plan(module.params, program, Systemd())
         if not module.check_mode:
             plan.apply()
     except O2cbError as error:

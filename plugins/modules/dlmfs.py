@@ -91,8 +91,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.o2cb import domains, keeping, units
 from ..module_utils.o2cb.errors import O2cbError, join_problems
-from ..module_utils.o2cb.install import KEEPER_SERVICE
-from ..module_utils.o2cb.system import System
+from ..module_utils.o2cb.systemd import Systemd
 from ..module_utils.o2cb.waiting import Eyes, Wanted, wait
 
 TYPE_CHECKING = False
@@ -109,7 +108,7 @@ ARGUMENT_SPEC = {
 }
 
 
-def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, Any]:
+def run(options: Mapping[str, Any], systemd: Systemd, check: bool) -> dict[str, Any]:
     path = options["path"]
     mounted = path in domains.mounts()
     wanted = options["state"] == "mounted"
@@ -123,13 +122,13 @@ def run(options: Mapping[str, Any], system: System, check: bool) -> dict[str, An
     if mounted != wanted:
         actions.append(f"{'mount' if wanted else 'unmount'} dlmfs on {path}")
         if not check:
-            system.systemctl("start" if wanted else "stop", unit)
+            systemd.tell("start" if wanted else "stop", unit)
             if (path in domains.mounts()) != wanted:
                 raise O2cbError(f"{path} is still not {options['state']}: see `systemctl status {unit}`")
     if wanted and os.path.exists(units.KEEPER) and not keeping.runs():
         actions.append("start o2keep")
         if not check:
-            system.systemctl("start", KEEPER_SERVICE)
+            systemd.tell("start", units.KEEPER_SERVICE)
     verifies = wanted and options["verify"] and not check
     if verifies:
         prove(options)
@@ -158,7 +157,7 @@ def prove(options: Mapping[str, Any]) -> None:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        result = run(module.params, System(), module.check_mode)
+        result = run(module.params, Systemd(), module.check_mode)
     except O2cbError as error:
         module.fail_json(msg=str(error), **error.facts)
     module.exit_json(**result)

@@ -5,8 +5,9 @@
 """Installing what brings a node online at boot: files, units and sysctls, compared with what is there.
 
 The texts come from `units`. o2ctl's manual page and completion come from the program, in which they are files: so they
-are written and checked as what they are, and travel with the command that they describe. Enabling is done by
-systemctl(1), because a unit that comes from an init script is enabled through that script's links.
+are written and checked as what they are, and travel with the command that they describe. The program itself travels
+only to a node that does not have it: it is named by its SHA-256. Enabling is done by systemctl(1), because a unit that
+comes from an init script is enabled through that script's links.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ from typing import Any
 
 from . import files, keeping, kernel, units
 from .errors import O2cbError
-from .plan import SERVICE
-from .system import System
+from .systemd import Systemd
 
-KEEPER_SERVICE = "o2keep.service"
 IN_PROGRAM = {units.MAN_PAGE: "ocfs2_o2cb/ctl/o2ctl.8", units.COMPLETION: "ocfs2_o2cb/ctl/o2ctl.bash"}
 """Installed files that are copies of files in the program, by their names there."""
 
@@ -53,18 +52,44 @@ class Plan:
             step()
 
 
-def plan(options: Mapping[str, Any], system: System) -> Plan:
-    """Compare and plan. Raises O2cbError for a mount point or a sysctl that cannot be."""
+def installed() -> bytes:
+    """The program that is here; empty when there is none."""
+    try:
+        with open(units.PROGRAM, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def decoded(encoded: str, digest: str) -> bytes:
+    """The program that was sent. Raises O2cbError when it is damaged or is not the one of this digest."""
+    try:
+        program = zlib.decompress(base64.b64decode(encoded, validate=True))
+    except (binascii.Error, zlib.error):
+        raise O2cbError("program is not compressed base64: leave it out, the action plugin provides it") from None
+    if sha256(program) != digest:
+        raise O2cbError("program is not the one that digest names: leave both out, the action plugin provides them")
+    return program
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def plan(options: Mapping[str, Any], program: bytes, systemd: Systemd) -> Plan:
+    """Compare and plan; `program` is not looked at where the state is to be absent.
+
+    Raises O2cbError for a mount point or a sysctl that cannot be.
+    """
     mount = str(options["mount"])
     if not re.fullmatch(r"(/[A-Za-z0-9_][A-Za-z0-9._]*)+", mount):
         raise O2cbError(f"mount is {mount!r}: give an absolute path of letters, digits, '.', '_' and '/', such as /dlm")
     unit = units.mount_unit_name(mount)
     unit_path = f"/etc/systemd/system/{unit}"
     if options["state"] == "absent":
-        return _absent(system, unit, unit_path)
+        return _absent(systemd, unit, unit_path)
     sysctl = {str(key): str(value) for key, value in options["sysctl"].items()}
     result = Plan()
-    program = _decoded(str(options["program"]))
     _program(result, program)
     upgraded = bool(result.actions)
     before = len(result.actions)
@@ -73,31 +98,24 @@ def plan(options: Mapping[str, Any], system: System) -> Plan:
     if options["locks"]:
         _text(result, units.KEEPER, units.keeper())
     if len(result.actions) > before:
-        result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
+        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
     if options["locks"]:
         _text(result, units.O2CTL, units.o2ctl(), mode=0o755)
         for path, text in _texts_of(program).items():
             _text(result, path, text)
     else:
         if os.path.lexists(units.KEEPER):
-            result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
+            result.add(f"end {units.KEEPER_SERVICE}", lambda: _end_keeper(systemd))
         _remove(result, [path for path in (units.O2CTL, *IN_PROGRAM) if os.path.lexists(path)])
     if options["locks"] and upgraded and keeping.runs():
-        result.add("upgrade o2keep", lambda: system.systemctl("kill", "--kill-who=main", KEEPER_SERVICE))
+        result.add("upgrade o2keep", lambda: systemd.tell("kill", "--kill-who=main", units.KEEPER_SERVICE))
     _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
     _text(result, units.SYSCTL, units.sysctl(sysctl))
     for key, value in sorted(sysctl.items()):
         _sysctl(result, key, value)
-    for name in _disabled(system, (SERVICE, unit, *((KEEPER_SERVICE,) if options["locks"] else ()))):
-        result.add(f"enable {name}", lambda name=name: system.systemctl("enable", name))  # type: ignore[misc]
+    for name in systemd.disabled((units.SERVICE, unit, *((units.KEEPER_SERVICE,) if options["locks"] else ()))):
+        result.add(f"enable {name}", lambda name=name: systemd.tell("enable", name))  # type: ignore[misc]
     return result
-
-
-def _decoded(encoded: str) -> bytes:
-    try:
-        return zlib.decompress(base64.b64decode(encoded, validate=True))
-    except (binascii.Error, zlib.error):
-        raise O2cbError("program is not compressed base64: leave it out, the action plugin provides it") from None
 
 
 def _texts_of(program: bytes) -> dict[str, str]:
@@ -112,21 +130,12 @@ def _texts_of(program: bytes) -> dict[str, str]:
 
 
 def _program(result: Plan, data: bytes) -> None:
-    old = _digest(units.PROGRAM)
-    new = hashlib.sha256(data).hexdigest()
-    if old == new:
+    old = installed()
+    if old == data:
         return
     text = data.decode("latin-1")
     result.add(f"write {units.PROGRAM}", lambda: files.write(units.PROGRAM, text, encoding="latin-1"))
-    result.add_diff(units.PROGRAM, f"sha256 {old}\n" if old else "", f"sha256 {new}\n")
-
-
-def _digest(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except FileNotFoundError:
-        return ""
+    result.add_diff(units.PROGRAM, f"sha256 {sha256(old)}\n" if old else "", f"sha256 {sha256(data)}\n")
 
 
 def _text(result: Plan, path: str, text: str, mode: int = 0o644) -> None:
@@ -156,44 +165,33 @@ def _set_sysctl(path: str, key: str, value: str) -> None:
         os.close(descriptor)
 
 
-def _disabled(system: System, names: Sequence[str]) -> list[str]:
-    """Those of these units that are not enabled. Mostly all are, which one question answers."""
-    if system.run(["systemctl", "is-enabled", *names])[1].split() == ["enabled"] * len(names):
-        return []
-    return [name for name in names if not _enabled(system, name)]
-
-
-def _enabled(system: System, unit: str) -> bool:
-    return system.run(["systemctl", "is-enabled", "--quiet", unit])[0] == 0
-
-
-def _end_keeper(system: System) -> None:
+def _end_keeper(systemd: Systemd) -> None:
     """Its unit refuses to be stopped, so that nobody drops locks by mistake. Without its file it cannot start again."""
     locks = keeping.domains_and_locks()[1]
     if locks:
         raise O2cbError(f"o2keep holds {len(locks)} lock(s), {', '.join(locks[:5])}: release them first")
-    system.systemctl("disable", KEEPER_SERVICE)
+    systemd.tell("disable", units.KEEPER_SERVICE)
     files.remove(units.KEEPER)
-    system.systemctl("daemon-reload")
-    system.systemctl("stop", KEEPER_SERVICE)
+    systemd.tell("daemon-reload")
+    systemd.tell("stop", units.KEEPER_SERVICE)
     # systemd has forgotten the unit's directory by now.
     files.remove_with_directory(keeping.SOCKET)
 
 
-def _absent(system: System, unit: str, unit_path: str) -> Plan:
+def _absent(systemd: Systemd, unit: str, unit_path: str) -> Plan:
     result = Plan()
     ours = [unit_path, units.DROP_IN, units.KEEPER, units.O2CTL, *IN_PROGRAM, units.MODULES_LOAD, units.SYSCTL]
     ours.append(units.PROGRAM)
     present = [path for path in ours if os.path.lexists(path)]
     if units.KEEPER in present:
-        result.add(f"end {KEEPER_SERVICE}", lambda: _end_keeper(system))
+        result.add(f"end {units.KEEPER_SERVICE}", lambda: _end_keeper(systemd))
     if unit_path in present:
-        result.add(f"stop and disable {unit}", lambda: system.systemctl("disable", "--now", unit))
-    if units.DROP_IN in present and _enabled(system, SERVICE):
-        result.add(f"disable {SERVICE}", lambda: system.systemctl("disable", SERVICE))
+        result.add(f"stop and disable {unit}", lambda: systemd.tell("disable", "--now", unit))
+    if units.DROP_IN in present and systemd.enabled(units.SERVICE):
+        result.add(f"disable {units.SERVICE}", lambda: systemd.tell("disable", units.SERVICE))
     _remove(result, present)
     if present:
-        result.add("reload systemd", lambda: system.systemctl("daemon-reload"))
+        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
     return result
 
 

@@ -27,12 +27,10 @@ from dataclasses import dataclass, replace
 from typing import Iterable
 
 from . import conf as conf_file
-from . import model, sysconfig
+from . import model, sysconfig, units
 from .errors import O2cbError, join_problems
 from .model import GLOBAL, Cluster, Node
 from .state import Have, Live
-
-SERVICE = "o2cb.service"
 
 PINNED_REGIONS = 3
 """O2HB_PIN_CUT_OFF: with no more regions than this, all of them are pinned while a domain is joined."""
@@ -335,7 +333,7 @@ def _region_steps(live: Live | None, want: Cluster) -> list[Step]:
 def _unit_steps(have: Have, verb: Verb) -> list[Step]:
     """systemd has to know that the cluster is online, or it would not stop it in good order at shutdown."""
     state_before = {Verb.START_UNIT: "inactive", Verb.STOP_UNIT: "active"}[verb]
-    return [Step(verb, SERVICE)] if have.unit == state_before else []
+    return [Step(verb, units.SERVICE)] if have.unit == state_before else []
 
 
 def _offline_steps(live: Live | None, name: str, scope: Scope, why: str) -> list[Step]:

@@ -14,13 +14,15 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from typing import Sequence
+from typing import Callable, Sequence, Tuple
 
 from .errors import DeadlineExceeded, O2cbError
 
+Run = Callable[[Sequence[str]], Tuple[int, str, str]]
+"""Executes a command given as a list and returns its exit code, output and errors."""
+
 SECONDS = 300.0
 """Deadline of a program: a unit that is started or stopped, a device that is formatted."""
-
 
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, Sequence
 
 from .model import Node
@@ -21,6 +20,8 @@ def unreachable(own: Node, peers: Sequence[Node]) -> frozenset[int]:
 
     o2net drops such a connection by itself, since no heartbeat stands behind it yet.
     """
+    from concurrent.futures import ThreadPoolExecutor  # costs as much as the rest of a module that does not get here
+
     with ThreadPoolExecutor(max_workers=min(len(peers), 32) or 1) as pool:
         return frozenset(peer.number for peer, found in zip(peers, pool.map(_reacher(own), peers)) if not found)
 

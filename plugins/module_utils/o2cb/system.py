@@ -19,8 +19,9 @@ from .configfs import ConfigFs
 from .devices import Device
 from .errors import O2cbError, join_problems
 from .model import PENDING, Node
-from .plan import SERVICE, Plan, Step, Verb
+from .plan import Plan, Step, Verb
 from .state import Have, Live, LiveRegion
+from .systemd import Systemd
 
 _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MULTILINE)
 
@@ -28,8 +29,9 @@ _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MUL
 class System:
     """This machine. `run` executes a command given as a list and returns its exit code, output and errors."""
 
-    def __init__(self, run: kernel.Run = programs.run) -> None:
+    def __init__(self, run: programs.Run = programs.run) -> None:
         self.run = run
+        self.systemd = Systemd(run)
         self.configfs = ConfigFs()
 
     # what is
@@ -57,15 +59,7 @@ class System:
     def _unit_state(self) -> str:
         if not os.path.exists(units.DROP_IN):
             return ""
-        return "active" if self.run(["systemctl", "is-active", "--quiet", SERVICE])[0] == 0 else "inactive"
-
-    def systemctl(self, *arguments: str) -> None:
-        code, output, error = self.run(["systemctl", *arguments])
-        if code:
-            raise O2cbError(
-                f"systemctl {' '.join(arguments)} failed: {(error or output).strip()}; "
-                f"`journalctl -u {arguments[-1]}` has the reason"
-            )
+        return "active" if self.systemd.active(units.SERVICE) else "inactive"
 
     def live(self) -> Live | None:
         """The cluster in the kernel, or None when none is registered."""
@@ -147,8 +141,8 @@ class System:
             Verb.REMOVE_NODE: lambda: self.configfs.remove_node(going, step.subject),
             Verb.CLAIM_NODE: lambda: self.configfs.claim_node(_name(plan), step.subject),
             Verb.STOP_REGION: lambda: self.configfs.stop_region(going, step.subject),
-            Verb.START_UNIT: lambda: self.systemctl("start", step.subject),
-            Verb.STOP_UNIT: lambda: self.systemctl("stop", step.subject),
+            Verb.START_UNIT: lambda: self.systemd.tell("start", step.subject),
+            Verb.STOP_UNIT: lambda: self.systemd.tell("stop", step.subject),
         }
         actions[step.verb]()
 

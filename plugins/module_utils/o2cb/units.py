@@ -18,6 +18,9 @@ goes and no peer has to wait for its death.
 
 from __future__ import annotations
 
+SERVICE = "o2cb.service"
+KEEPER_SERVICE = "o2keep.service"
+
 PROGRAM = "/usr/local/lib/ocfs2.o2cb/o2cb.pyz"
 DROP_IN = "/etc/systemd/system/o2cb.service.d/ocfs2.o2cb.conf"
 KEEPER = "/etc/systemd/system/o2keep.service"

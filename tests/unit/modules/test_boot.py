@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -14,6 +16,9 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import install
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.modules import boot
+
+PROGRAM = b"PK"
+DIGEST = install.sha256(PROGRAM)
 
 
 def call(capsys, **arguments: object) -> dict:
@@ -26,31 +31,43 @@ def call(capsys, **arguments: object) -> dict:
 def done(monkeypatch) -> list[str]:
     done: list[str] = []
 
-    def plan(options, system) -> install.Plan:
+    def plan(options, program, system) -> install.Plan:
         made = install.Plan()
         made.add(f"write {options['mount']}", lambda: done.append(options["mount"]))
         return made
 
     monkeypatch.setattr(install, "plan", plan)
+    monkeypatch.setattr(install, "installed", lambda: PROGRAM)
     return done
 
 
 @pytest.mark.parametrize("check", [True, False])
 def test_check_mode_tells_what_is_done_and_does_nothing(capsys, done, check):
-    result = call(capsys, program="UEs=", mount="/locks", _ansible_check_mode=check)
+    result = call(capsys, digest=DIGEST, mount="/locks", _ansible_check_mode=check)
     assert (result["changed"], result["actions"]) == (True, ["write /locks"])
     assert done == ([] if check else ["/locks"])
 
 
 def test_an_error_becomes_a_failure_in_words(capsys, monkeypatch):
-    def refuse(options, system) -> install.Plan:
+    def refuse(options, program, system) -> install.Plan:
         raise O2cbError("there is no such sysctl", key="kernel.panic")
 
+    monkeypatch.setattr(install, "installed", lambda: PROGRAM)
     monkeypatch.setattr(install, "plan", refuse)
-    result = call(capsys, program="UEs=")
+    result = call(capsys, digest=DIGEST)
     assert (result["failed"], result["msg"], result["key"]) == (True, "there is no such sysctl", "kernel.panic")
 
 
-def test_the_program_is_asked_for_only_where_it_is_installed(capsys, done):
-    assert "program" in call(capsys)["msg"]
+def test_the_program_is_named_only_where_it_is_installed(capsys, done):
+    assert "digest" in call(capsys)["msg"]
     assert call(capsys, state="absent")["changed"]
+
+
+def test_a_node_without_the_program_asks_for_it_and_does_nothing(capsys, done):
+    other = b"PK other"
+    digest = install.sha256(other)
+    wanted = call(capsys, digest=digest)
+    assert (wanted["changed"], wanted["program_wanted"], done) == (False, True, [])
+    sent = base64.b64encode(zlib.compress(other)).decode()
+    assert "program_wanted" not in call(capsys, digest=digest, program=sent)
+    assert done == ["/dlm"]

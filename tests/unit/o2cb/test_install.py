@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import files, install, units
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.systemd import Systemd
 from ansible_collections.ocfs2.o2cb.plugins.plugin_utils import zipapp
 
 PROGRAM = b"PK\x03\x04\xff\x00"
@@ -26,9 +27,9 @@ OPTIONS = {
     "device_wait": 120,
     "sysctl": {"kernel.panic": 30},
     "locks": False,
-    "program": base64.b64encode(zlib.compress(PROGRAM)).decode(),
 }
-LOCKS = {"locks": True, "program": base64.b64encode(zlib.compress(zipapp.pack())).decode()}
+REAL_PROGRAM = zipapp.pack()
+LOCKS = {"locks": True, "program": REAL_PROGRAM}
 MOUNT_UNIT = "/etc/systemd/system/dlm.mount"
 CTL = Path(zipapp.LIBRARY, "ctl")
 
@@ -48,17 +49,17 @@ class Machine:
         return f"{self.root}{path}"
 
     def run(self, command: list[str]) -> tuple[int, str, str]:
-        assert command[:2] == ["systemctl", "is-enabled"]
-        units = [word for word in command[2:] if word != "--quiet"]
-        states = ["enabled" if unit in self.enabled else "disabled" for unit in units]
-        return (0 if "enabled" in states else 1), "".join(f"{state}\n" for state in states), ""
-
-    def systemctl(self, *arguments: str) -> None:
-        self.log.append(" ".join(arguments))
-        if arguments[0] == "enable":
-            self.enabled.add(arguments[-1])
-        if arguments[0] == "disable":
-            self.enabled.discard(arguments[-1])
+        assert command[0] == "systemctl"
+        if command[1] == "is-enabled":
+            units = [word for word in command[2:] if word != "--quiet"]
+            states = ["enabled" if unit in self.enabled else "disabled" for unit in units]
+            return (0 if "enabled" in states else 1), "".join(f"{state}\n" for state in states), ""
+        self.log.append(" ".join(command[1:]))
+        if command[1] == "enable":
+            self.enabled.add(command[-1])
+        if command[1] == "disable":
+            self.enabled.discard(command[-1])
+        return 0, "", ""
 
     def files(self) -> list[str]:
         return sorted("/" + str(path.relative_to(self.root)) for path in self.root.rglob("*") if path.is_file())
@@ -100,8 +101,8 @@ def machine(tmp_path, monkeypatch) -> Machine:
     return machine
 
 
-def carry_out(machine: Machine, **options: object) -> list[str]:
-    plan = install.plan({**OPTIONS, **options}, machine)
+def carry_out(machine: Machine, program: bytes = PROGRAM, **options: object) -> list[str]:
+    plan = install.plan({**OPTIONS, **options}, program, Systemd(machine.run))
     plan.apply()
     return plan.actions
 
@@ -126,7 +127,7 @@ def test_everything_is_installed_once(machine):
 
 def test_planning_changes_nothing_and_tells_each_file(machine):
     before = machine.files()
-    plan = install.plan(OPTIONS, machine)
+    plan = install.plan(OPTIONS, PROGRAM, Systemd(machine.run))
     assert (machine.files(), machine.log) == (before, [])
     wanted = [units.PROGRAM, units.DROP_IN, MOUNT_UNIT, units.MODULES_LOAD, units.SYSCTL, "/proc/sys/kernel/panic"]
     assert [part["after_header"] for part in plan.diff] == wanted
@@ -139,8 +140,7 @@ def test_a_change_writes_and_reloads_only_what_it_must(machine):
         f"write {units.SYSCTL}",
         "set kernel.panic to 10",
     ]
-    other = base64.b64encode(zlib.compress(b"other")).decode()
-    assert carry_out(machine, device_wait=300, sysctl={"kernel.panic": 10}, program=other) == [f"write {units.PROGRAM}"]
+    assert carry_out(machine, b"other", device_wait=300, sysctl={"kernel.panic": 10}) == [f"write {units.PROGRAM}"]
 
 
 def test_absent_takes_away_what_present_brought_and_nothing_else(machine):
@@ -159,7 +159,7 @@ def test_o2ctl_comes_with_its_manual_page_and_its_completion(machine):
     actions = carry_out(machine, **LOCKS)
     for path in (units.KEEPER, units.O2CTL, units.MAN_PAGE, units.COMPLETION):
         assert f"write {path}" in actions
-    assert actions[-1] == f"enable {install.KEEPER_SERVICE}"
+    assert actions[-1] == f"enable {units.KEEPER_SERVICE}"
     assert machine.text(units.MAN_PAGE) == (CTL / "o2ctl.8").read_text()
     assert machine.text(units.COMPLETION) == (CTL / "o2ctl.bash").read_text()
     modes = [os.stat(machine.under(path)).st_mode & 0o777 for path in (units.O2CTL, units.MAN_PAGE, units.COMPLETION)]
@@ -168,14 +168,14 @@ def test_o2ctl_comes_with_its_manual_page_and_its_completion(machine):
 
 
 def test_without_locks_nothing_of_them_stays(machine):
-    carry_out(machine, program=LOCKS["program"])
+    carry_out(machine, REAL_PROGRAM)
     before = machine.files()
     carry_out(machine, **LOCKS)
     machine.log.clear()
-    carry_out(machine, program=LOCKS["program"])
+    carry_out(machine, REAL_PROGRAM)
     assert machine.files() == before
-    assert machine.log[-1] == f"stop {install.KEEPER_SERVICE}"
-    assert carry_out(machine, program=LOCKS["program"]) == []
+    assert machine.log[-1] == f"stop {units.KEEPER_SERVICE}"
+    assert carry_out(machine, REAL_PROGRAM) == []
 
 
 def test_absent_takes_the_locks_away_too(machine):
@@ -188,21 +188,28 @@ def test_absent_takes_the_locks_away_too(machine):
 @pytest.mark.parametrize("program", [PROGRAM, b""])
 def test_a_program_without_what_o2ctl_needs_is_refused(machine, program):
     with pytest.raises(O2cbError, match="no zipapp of this collection"):
-        install.plan({**OPTIONS, "locks": True, "program": base64.b64encode(zlib.compress(program)).decode()}, machine)
+        install.plan({**OPTIONS, "locks": True}, program, Systemd(machine.run))
 
 
 @pytest.mark.parametrize("mount", ["dlm", "/", "", "/dlm/", "//dlm", "/a/../b", "/.dlm", "/a b", "/a-b", "/dlm\n"])
 def test_a_mount_point_that_systemd_would_name_otherwise_is_refused(machine, mount):
     with pytest.raises(O2cbError, match="give an absolute path"):
-        install.plan({**OPTIONS, "mount": mount}, machine)
+        install.plan({**OPTIONS, "mount": mount}, PROGRAM, Systemd(machine.run))
 
 
 @pytest.mark.parametrize("key", ["kernel.no_such", "kernel/panic", "../etc/passwd", ""])
 def test_a_sysctl_that_the_kernel_does_not_have_is_refused(machine, key):
     with pytest.raises(O2cbError, match="there is no sysctl"):
-        install.plan({**OPTIONS, "sysctl": {key: 1}}, machine)
+        install.plan({**OPTIONS, "sysctl": {key: 1}}, PROGRAM, Systemd(machine.run))
 
 
-def test_a_program_that_is_damaged_is_refused(machine):
+def test_the_program_that_was_sent_is_the_one_of_the_digest():
+    encoded = base64.b64encode(zlib.compress(PROGRAM)).decode()
+    assert install.decoded(encoded, install.sha256(PROGRAM)) == PROGRAM
+    with pytest.raises(O2cbError, match="not the one that digest names"):
+        install.decoded(encoded, install.sha256(b"other"))
+
+
+def test_a_program_that_is_damaged_is_refused():
     with pytest.raises(O2cbError, match="not compressed base64"):
-        install.plan({**OPTIONS, "program": "no base64!"}, machine)
+        install.decoded("no base64!", "")
