@@ -19,12 +19,17 @@ options:
     default: /dlm
   verify:
     description:
+      - With O(verify_join), join a test domain. Then see O(verify_nodes), and have quorum.
+      - RV(ocfs2.o2cb.preflight#module:proved) tells later whether the cluster has changed since.
+    type: bool
+    default: false
+  verify_join:
+    description:
       - Join the domain O(verify_domain), which counts as no change. That is refused where regions, node table or
         timeouts differ from those of a node that is in it. So this node stays in it, for the others that come after it;
         leave it with M(ocfs2.o2cb.domain) once all nodes were in it.
-      - Then see O(verify_nodes), and have quorum.
     type: bool
-    default: false
+    default: true
   verify_domain:
     description: Name of the test domain.
     type: str
@@ -79,7 +84,7 @@ actions:
   elements: str
   sample: [mount dlmfs on /dlm]
 verified:
-  description: Whether the test domain was joined and O(verify_nodes) seen.
+  description: Whether the test domain was joined, with O(verify_join), and O(verify_nodes) seen.
   returned: always
   type: bool
 """
@@ -89,7 +94,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import domains, keeping, units
+from ..module_utils.o2cb import domains, keeping, observe, proof, units
 from ..module_utils.o2cb.errors import O2cbError, join_problems
 from ..module_utils.o2cb.systemd import Systemd
 from ..module_utils.o2cb.waiting import Eyes, Wanted, wait
@@ -101,6 +106,7 @@ if TYPE_CHECKING:
 ARGUMENT_SPEC = {
     "path": {"type": "path", "default": "/dlm"},
     "verify": {"type": "bool", "default": False},
+    "verify_join": {"type": "bool", "default": True},
     "verify_domain": {"type": "str", "default": "o2cbverify"},
     "verify_nodes": {"type": "list", "elements": "str", "default": []},
     "state": {"type": "str", "choices": ["mounted", "unmounted"], "default": "mounted"},
@@ -149,9 +155,12 @@ def run(options: Mapping[str, Any], systemd: Systemd, check: bool) -> dict[str, 
 def prove(options: Mapping[str, Any]) -> None:
     """Raises O2cbError with what this node and the others do not agree on, or who is not seen."""
     name, deadline = options["verify_domain"], time.monotonic() + options["timeout"]
-    if not os.path.isdir(f"{options['path']}/{name}"):
+    if options["verify_join"] and not os.path.isdir(f"{options['path']}/{name}"):
         domains.join_within(name, options["path"], options["timeout"])
     wait(Wanted(options["verify_nodes"], quorate=True), Eyes(), max(0.0, deadline - time.monotonic()))
+    live = observe.live()
+    if options["verify_join"] and live is not None:
+        proof.note(live)
 
 
 def main() -> None:

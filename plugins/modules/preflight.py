@@ -98,6 +98,11 @@ actions:
   returned: success
   type: list
   elements: str
+proved:
+  description: Whether M(ocfs2.o2cb.dlmfs) has proved the cluster with a test domain, and nothing changes it since.
+  returned: success
+  type: bool
+  sample: true
 cluster:
   description: The cluster as this host would have it, from the options and what its C(cluster.conf) has beyond them.
   returned: success
@@ -112,7 +117,7 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import arguments, preflight
+from ..module_utils.o2cb import arguments, preflight, proof
 from ..module_utils.o2cb import plan as planning
 from ..module_utils.o2cb.errors import O2cbError, join_problems
 from ..module_utils.o2cb.system import System
@@ -142,6 +147,7 @@ def run(options: Mapping[str, Any], system: System) -> dict[str, Any]:
         "running": plan.have.live.cluster.name if plan.have.live else None,
         "scope": str(plan.scope),
         "actions": [str(step) for step in plan.steps],
+        "proved": not plan.steps and proof.noted(plan.have.live),
         "cluster": planning.as_facts(plan.target),
     }
 

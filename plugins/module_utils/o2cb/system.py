@@ -20,6 +20,7 @@ from .devices import Device
 from .errors import O2cbError, join_problems
 from .model import PENDING, Node
 from .plan import Plan, Step, Verb
+from .proof import forget as forget_proof
 from .state import Have, Live, LiveRegion
 from .systemd import Systemd
 
@@ -114,6 +115,7 @@ class System:
         """
         if any(step.verb is Verb.UNREGISTER for step in plan.steps):
             self._leave_domains(force)
+            forget_proof()
         steps = list(plan.steps)
         while steps:
             batch = [step.subject for step in takewhile(lambda step: step.verb is Verb.START_REGION, steps)]
