@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ from faults.controller import wait_until
 from lab.node import Node
 
 MARKS = "/var/lib/o2keep"
+MARK_SECONDS = 6
+"""A mark on disk is good for the tokens of the next 5 s."""
 
 
 def refusal(node: Node, command: str = "o2ctl lock hold refused --wait 1") -> str:
@@ -84,6 +87,7 @@ def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
     node = players[0]
     fill = f"mount -t tmpfs -o size=4k none {MARKS} && head -c 4096 /dev/zero > {MARKS}/full"
     with broken(node, fill, f"umount {MARKS}"):
+        time.sleep(MARK_SECONDS)
         said = refusal(node)
         assert "a later token might fall" in said
         assert "No space left on device" in said

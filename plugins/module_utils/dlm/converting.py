@@ -57,7 +57,7 @@ class Converter:
             self._keeper.at(random.uniform(*self._keeper.PAUSE), lambda: self.attempt(take))
             return
         if not self._keeper.clock.is_fresh(time.monotonic()):
-            take.asleep_since = time.monotonic()
+            take.answer_due = time.monotonic()
             self._keeper.read_stamps(take)
             return
         conversion, stored = _conversion(take), take.what.stored
@@ -74,14 +74,14 @@ class Converter:
             "clocks": self._keeper.clocks(),
             **self._keeper.signature(take.what),
         }
-        take.asleep_since = time.monotonic()
+        take.answer_due = time.monotonic()
         self._keeper.pool.run(job, [base.mount], lambda answer, descriptors: self._tried(take, answer, descriptors))
 
     def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
         keeper = self._keeper
         retired = int(answer.get("retire", 0))
         keeper.retire(descriptors[:retired])
-        take.asleep_since = 0.0
+        take.answer_due = 0.0
         if "token" in answer and not (take.done or take.client.closed):
             self._risen(take, int(answer["token"]), descriptors[retired:])
         elif "token" in answer:

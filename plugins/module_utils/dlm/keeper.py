@@ -54,6 +54,12 @@ OVERTIME = 0.7
 """A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
 
 LOOK_SECONDS = 0.7
+SHOW_SECONDS = 0.2
+"""A process lock shows its holder when it is held for longer than this: to show it takes longer than to take it."""
+
+POLL_SECONDS = 1.0
+"""So long one worker tries for one who waits; then others of this node have their turn."""
+
 RELEASE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 20.0
 ASK_SYSTEMD_SECONDS = 10.0
@@ -71,7 +77,10 @@ class Take:
     recall: bool = False
     base: Holding | None = None
     """The lock that is to be converted; None where one is to be taken."""
-    asleep_since: float = 0.0
+    answer_due: float = 0.0
+    """When a call that is under way should have come back; 0 while none is."""
+
+    tried: bool = False
     overtime: bool = False
     granting: bool = False
     done: bool = False
@@ -208,7 +217,7 @@ class Keeper:
             self.converter.start(take, held)
         self.at(wait, lambda: self._deadline(take))
         if held is None:
-            take.asleep_since = time.monotonic()
+            take.answer_due = time.monotonic()
             self._join(take.what.domain, lambda answer: self._joined(take, answer))
 
     def _node_lock(self, key: tuple[str, str]) -> Holding | None:
@@ -245,20 +254,23 @@ class Keeper:
             return
         other = self.trying.get(take.key)
         if other is not None or self._excluded_here(take):
-            take.asleep_since = other.asleep_since if other is not None else 0.0
+            take.answer_due = other.answer_due if other is not None else 0.0
             self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             return
         if not self.clock.is_fresh(time.monotonic()):
-            take.asleep_since = take.asleep_since or time.monotonic()
+            take.answer_due = take.answer_due or time.monotonic()
             self.read_stamps(take)
             return
         self.trying[take.key] = take
-        take.asleep_since = time.monotonic()
+        now = time.monotonic()
+        take.answer_due = min(take.deadline, now + POLL_SECONDS) if take.tried else now
+        take.tried = True
         job = {
             "job": "take",
             "domain": take.what.domain,
             "resources": holding.resources(take.what.stored, modes.Mode(take.what.mode)),
             "clocks": self.clocks(),
+            "until": take.answer_due,
             **self.signature(take.what),
         }
         self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors))
@@ -281,7 +293,7 @@ class Keeper:
     def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
         del self.trying[take.key]
         self.retire(descriptors[: answer.get("retire", 0)])
-        take.asleep_since = 0.0
+        take.answer_due = 0.0
         if "token" in answer:
             self._won(take, answer["token"], descriptors)
         elif take.done:
@@ -365,6 +377,8 @@ class Keeper:
         self._watch(held)
         if not taken and held.what.kind != PROCESS:
             self._let_go(held, lambda _answer: None)
+        elif held.what.kind == PROCESS:
+            self.at(SHOW_SECONDS, lambda: self.publish(held))
         else:
             self.publish(held)
 
@@ -381,7 +395,8 @@ class Keeper:
         """
         if take.done:
             return
-        if not take.asleep_since and not take.granting:
+        now = time.monotonic()
+        if not 0 < take.answer_due <= now and not take.granting:
             if take.base is None:
                 self._busy(take)
             else:
@@ -391,7 +406,7 @@ class Keeper:
             take.overtime = True
             self.at(OVERTIME, lambda: self._deadline(take))
             return
-        seconds = time.monotonic() - take.asleep_since if take.asleep_since else 0.0
+        seconds = now - take.answer_due if take.answer_due else 0.0
         reason = "recovering" if seconds > RECOVERING_SECONDS else "unknown"
         self.finish(take, {"held": False, "reason": reason, "asleep": round(seconds, 1)})
 
@@ -406,21 +421,19 @@ class Keeper:
 
     def publish(self, held: Holding) -> None:
         """Show who holds a lock that one holder at a time can have."""
-        if modes.Mode(held.what.mode) not in modes.SOLE:
+        if modes.Mode(held.what.mode) not in modes.SOLE or held.releasing:
             return
 
-        def published(answer: dict[str, Any], descriptors: list[int]) -> None:
+        def published(_answer: dict[str, Any], descriptors: list[int]) -> None:
             held.working -= 1
-            self.retire(descriptors[: answer.get("retire", 0)])
-            shared = descriptors[answer.get("retire", 0) :]
-            if not shared:
+            if not descriptors:
                 return
             if held.releasing:
-                channel.close_all(shared)
+                channel.close_all(descriptors)
                 return
-            held.info = shared[0]
+            held.info = descriptors[0]
             with contextlib.suppress(O2cbError):
-                self.store.put(f"info-{held.what.id}", shared)
+                self.store.put(f"info-{held.what.id}", descriptors)
 
         job = {
             "job": "publish",

@@ -2,7 +2,12 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keeper's workers: a few idle ones, started ahead, and as many as there are calls asleep in the kernel."""
+"""The keeper's workers: a few idle ones, started ahead, and more where calls sleep in the kernel.
+
+A call sleeps while a node is being recovered, and its worker with it. A worker that is merely slow, because the machine
+is busy, must not make the keeper start another: that would make the machine busier still. So a job that came lately
+counts as slow, and one that has been going on for a while as asleep.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +26,21 @@ from .loop import Loop
 Answer = Callable[[dict[str, Any], list[int]], None]
 
 IDLE = 4
-LIMIT = 200
-"""Jobs beyond this many wait: so many calls asleep mean that the lock manager stands still."""
+"""Workers that are kept ready. One is some 10 MiB of memory."""
+
+SLOW = 4
+"""Jobs that go on at the same time, besides those asleep."""
+
+SLOW_SECONDS = 0.5
+"""After this a job counts as asleep."""
+
+LIMIT = 24
+"""Workers in all. So many calls asleep mean that the lock manager stands still; what comes after them waits."""
+
+RESERVED = 8
+"""Workers of these that jobs which wait for no other node may have: those that hold a lock need them."""
+
+WAITING_FOR_OTHERS = frozenset(("take", "look", "recall", "join"))
 
 
 @dataclass
@@ -45,6 +63,8 @@ class Pool:
         self._idle: deque[Worker] = deque()
         self._busy: dict[int, Worker] = {}
         self._waiting: deque[tuple[dict[str, Any], list[int], Answer]] = deque()
+        self._ending: list[subprocess.Popen[bytes]] = []
+        self._looks_again = False
 
     def asleep(self, longer: float = 1.0) -> list[tuple[dict[str, Any], float]]:
         """The jobs that have been going on for longer than this, with their seconds."""
@@ -58,15 +78,37 @@ class Pool:
 
     def turn(self) -> None:
         """Hand out what waits, and keep some workers idle. Called at each turn of the loop."""
-        while self._waiting and len(self._busy) < LIMIT:
-            job, descriptors, answer = self._waiting.popleft()
-            worker = self._idle.popleft() if self._idle else self._start()
-            worker.answer, worker.job, worker.since = answer, job, time.monotonic()
-            self._busy[worker.process.pid] = worker
-            channel.send(worker.sock, job, descriptors)
-            channel.close_all(descriptors)
+        self._ending = [process for process in self._ending if process.poll() is None]
+        left: deque[tuple[dict[str, Any], list[int], Answer]] = deque()
+        while self._waiting:
+            entry = self._waiting.popleft()
+            if self._has_room(entry[0]):
+                self._hand_out(*entry)
+            else:
+                left.append(entry)
+        self._waiting = left
+        if left and not self._looks_again:
+            self._looks_again = True
+            self._loop.at(SLOW_SECONDS / 4, self._look_again)
         while len(self._idle) < IDLE:
             self._idle.append(self._start())
+
+    def _look_again(self) -> None:
+        """The next turn of the loop looks at what waits; this is here to make one come."""
+        self._looks_again = False
+
+    def _has_room(self, job: dict[str, Any]) -> bool:
+        newest = time.monotonic() - SLOW_SECONDS
+        slow = sum(worker.since > newest for worker in self._busy.values())
+        most = LIMIT - RESERVED if job["job"] in WAITING_FOR_OTHERS else LIMIT
+        return slow < SLOW and len(self._busy) < most
+
+    def _hand_out(self, job: dict[str, Any], descriptors: list[int], answer: Answer) -> None:
+        worker = self._idle.popleft() if self._idle else self._start()
+        worker.answer, worker.job, worker.since = answer, job, time.monotonic()
+        self._busy[worker.process.pid] = worker
+        channel.send(worker.sock, job, descriptors)
+        channel.close_all(descriptors)
 
     def _start(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -90,15 +132,19 @@ class Pool:
             if answer:
                 answer({"error": "a worker of o2keep died in the middle of its call: see the journal"}, [])
             return
-        self._idle.append(worker)
+        if len(self._idle) < IDLE:
+            self._idle.append(worker)
+        else:
+            self._end(worker)
         if answer:
             answer(*received)
         else:
             channel.close_all(received[1])
 
     def _end(self, worker: Worker) -> None:
+        """A worker ends when its channel does, in its own time."""
         self._loop.forget(worker.sock.fileno())
         worker.sock.close()
         if worker in self._idle:
             self._idle.remove(worker)
-        worker.process.wait()
+        self._ending.append(worker.process)

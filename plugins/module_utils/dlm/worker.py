@@ -10,7 +10,8 @@ holds in its sleep is its own, not one that it inherited. When the keeper has go
 more, the worker drops what it won, in the order that the kernel bears: descriptors, unlink, and the mount a good second
 later.
 
-    take     a lock, in a new detached mount      -> descriptors: the mount, then one per resource
+    take     a lock, in a new detached mount, again and again until a time of the monotonic clock
+                                                  -> descriptors: the mount, then one per resource
     convert  open the new levels of a held lock   -> descriptors: one per resource that was opened
     settle   what a conversion no longer needs: resources that fall to PR, files to be unlinked
     recall   make others give up what they cache  -> by a blocking open, which may sleep as long as somebody holds it
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import time
 from typing import Any
@@ -44,6 +46,10 @@ MOUNT_SECONDS = 1.5
 
 MARK = "/var/lib/o2keep/token"
 """The largest token this node may have given out, written ahead of it."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
+"""Seconds between two tries, at random, so that those who wait for a lock do not step on one another. They grow, so
+that many who wait leave something of the machine to the one who holds it."""
 
 PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
@@ -89,20 +95,30 @@ def _do(job: dict[str, Any], descriptors: list[int]) -> Result:
 
 
 def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """All resources of a lock in their order, or none; then the token, written into the lock with the owner record."""
+    """All resources of a lock in their order, or none; then the token, written into the lock with the owner record.
+
+    Between two tries nothing is held, not even what the node would merely cache.
+    """
     domain: str = job["domain"]
     own = mount.create()
     held: list[int] = []
-    try:
-        own.join(domain)
-        for name, exclusive in job["resources"]:
-            held.append(own.open(domain, name, exclusive))
-        number = _sign(job, held[0], exclusive=job["resources"][0][1])
-    except BusyError as error:
-        return _without(own, domain, held, {"busy": str(error)})
-    except (O2cbError, OSError) as error:
-        return _without(own, domain, held, {"error": str(error)})
-    return {"token": number}, [own.directory, *held]
+    pause = SHORTEST_PAUSE
+    while True:
+        try:
+            own.join(domain)
+            for name, exclusive in job["resources"]:
+                held.append(own.open(domain, name, exclusive))
+            number = _sign(job, held[0], exclusive=job["resources"][0][1])
+        except BusyError as error:
+            _drop_files(own, domain, held)
+            if time.monotonic() + pause > job["until"]:
+                return {"busy": str(error), "retire": 1}, [own.directory]
+        except (O2cbError, OSError) as error:
+            return _without(own, domain, held, {"error": str(error)})
+        else:
+            return {"token": number}, [own.directory, *held]
+        time.sleep(random.uniform(pause / 2, pause))
+        pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 def _sign(job: dict[str, Any], descriptor: int, exclusive: bool) -> int:
@@ -175,10 +191,15 @@ def _without(own: Mount, domain: str, held: list[int], answer: dict[str, Any]) -
 
     The mount is for the keeper to let go of.
     """
+    _drop_files(own, domain, held)
+    return {**answer, "retire": 1}, [own.directory]
+
+
+def _drop_files(own: Mount, domain: str, held: list[int]) -> None:
     channel.close_all(held)
+    held.clear()
     for name in _names(own, domain):
         own.unlink(domain, name)
-    return {**answer, "retire": 1}, [own.directory]
 
 
 def _owner(job: dict[str, Any], number: int) -> Record:
@@ -197,21 +218,24 @@ def _names(own: Mount, domain: str) -> list[str]:
 
 
 def _publish(job: dict[str, Any], descriptors: list[int]) -> Result:
-    """Write the record on `.info` at EX, then fall to PR, so that every node can read who holds the lock."""
+    """Write the record on `.info` at EX, give that up, and take PR, at which every node can read who holds the lock.
+
+    In between o2dlm keeps the record for some seconds. To fall from EX to PR without a gap needs a call that sleeps.
+    """
     own = Mount(descriptors[0])
     domain, name = job["domain"], job["name"]
-    exclusive = _try_often(own, domain, name)
-    os.write(exclusive, record.encode(_owner(job, job["token"])))
-    shared = own.open(domain, name, exclusive=False)
-    os.close(exclusive)
-    return {"retire": 1}, [_ask_for_shared(domain, name), shared]
+    descriptor = _try_often(own, domain, name, exclusive=True)
+    os.write(descriptor, record.encode(_owner(job, job["token"])))
+    os.close(descriptor)
+    own.unlink(domain, name)
+    return {}, [_try_often(own, domain, name, exclusive=False)]
 
 
-def _try_often(own: Mount, domain: str, name: str) -> int:
-    """A reader takes PR for some microseconds; so a single try at EX may meet one."""
+def _try_often(own: Mount, domain: str, name: str, exclusive: bool) -> int:
+    """A reader takes the lock for some microseconds; so a single try may meet one."""
     for attempt in range(PUBLISH_TRIES):
         try:
-            return own.open(domain, name, exclusive=True)
+            return own.open(domain, name, exclusive)
         except BusyError:
             if attempt == PUBLISH_TRIES - 1:
                 raise
