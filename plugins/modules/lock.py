@@ -52,6 +52,15 @@ options:
       - Locks of this collection are never cached.
     type: bool
     default: false
+  already_held:
+    description:
+      - What a lock means that this node holds already. It is the node's, not the run's, so with V(unchanged) a second
+        controller that takes it on the same node gets it too.
+      - With V(busy) such a lock is as busy as one of another node, so that RV(acquired=true) says that this very task
+        has taken it. It is waited for as long as O(wait) says, and nothing is converted.
+    type: str
+    choices: [unchanged, busy]
+    default: unchanged
   on_busy:
     description: What to do when a lock could not be had, V(fail), or V(skip) with RV(acquired=false).
     type: str
@@ -88,7 +97,9 @@ EXAMPLES = r"""
         - name: Take the lock, or say who is in
           ocfs2.o2cb.lock:
             name: maintenance
+            already_held: busy
             wait: 30
+          register: taken
             owner: "{{ lookup('env', 'USER') }}"
         - name: Work
           ansible.builtin.command: /usr/local/sbin/work
@@ -98,6 +109,7 @@ EXAMPLES = r"""
           ocfs2.o2cb.lock:
             name: maintenance
             state: released
+          when: taken is succeeded
 """
 
 RETURN = r"""
@@ -146,6 +158,7 @@ ARGUMENT_SPEC = {
     "level": {"type": "str", "choices": ["exclusive", "shared", "CR", "PR", "PW", "EX"], "default": "exclusive"},
     "wait": {"type": "float", "default": 0},
     "recall": {"type": "bool", "default": False},
+    "already_held": {"type": "str", "choices": ["unchanged", "busy"], "default": "unchanged"},
     "on_busy": {"type": "str", "choices": ["fail", "skip"], "default": "fail"},
     "owner": {"type": "str", "default": "ansible"},
 }

@@ -75,6 +75,9 @@ class Take:
     what: Identity
     deadline: float
     recall: bool = False
+    fresh: bool = False
+    """A node lock that this node holds already is as busy as one of another node."""
+
     base: Holding | None = None
     """The lock that is to be converted; None where one is to be taken."""
     answer_due: float = 0.0
@@ -206,12 +209,13 @@ class Keeper:
             since=int(time.time() * SECOND),
             cgroup=cgroups.of_process(client.pid) if kind == CGROUP else "",
         )
-        held = self._node_lock(what.key) if kind == NODE else None
+        fresh = bool(message.get("fresh"))
+        held = self._node_lock(what.key) if kind == NODE and not fresh else None
         if held is not None and held.what.mode == mode.value:
             self.answer(client, {"held": True, "changed": False, **holding.facts(held)})
             return
         wait = max(float(message.get("wait", 0)), SHORTEST_WAIT)
-        take = Take(client, what, time.monotonic() + wait, recall=bool(message.get("recall")))
+        take = Take(client, what, time.monotonic() + wait, recall=bool(message.get("recall")), fresh=fresh)
         if held is not None:
             take.what = replace(what, id=f"{held.what.id}+")
             self.converter.start(take, held)
@@ -278,6 +282,8 @@ class Keeper:
     def _excluded_here(self, take: Take) -> bool:
         """Whether this very node holds the lock in a mode that excludes this one: nobody else needs to be asked."""
         wanted = modes.Mode(take.what.mode)
+        if take.fresh and self._node_lock(take.key) is not None:
+            return True
         return any(
             held.what.key == take.key and not modes.compatible(wanted, modes.Mode(held.what.mode))
             for held in self.holdings.values()

@@ -28,11 +28,14 @@ def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, An
     held = {lock["name"]: lock for lock in client.locks() if _is_node_lock(lock, options["domain"])}
     if options["state"] == "released":
         return _release([name for name in wanted if name in held], options, client, check)
-    before = {name: held[name]["mode"] if name in held else modes.Mode.NL.value for name in wanted}
+    taking = _Taking(options, client, mode)
+    fresh = options["already_held"] == "busy"
+    if check and fresh and any(name in held for name in wanted):
+        return taking.refused_by_own(next(name for name in wanted if name in held))
+    before = {name: held[name]["mode"] if name in held and not fresh else modes.Mode.NL.value for name in wanted}
     if check:
         return _result([_action(name, had, mode) for name, had in before.items() if had != mode.value])
-    taking = _Taking(options, client, before, mode)
-    taken = taking.run()
+    taken = taking.run(before)
     # What counts is what o2keep did: another run on this node may have taken it after the look at the list.
     return {**taken, **_result([_action(name, before[name], mode) for name in taking.changed])}
 
@@ -47,19 +50,22 @@ def _action(name: str, had: str, mode: modes.Mode) -> str:
 
 
 class _Taking:
-    """Taking and converting locks, all or none. `before` is the mode in which this node held each, NL for none."""
+    """Taking and converting locks, all or none."""
 
-    def __init__(self, options: Mapping[str, Any], client: Client, before: Mapping[str, str], mode: modes.Mode) -> None:
-        self._options, self._client, self._before, self._mode = options, client, before, mode
+    def __init__(self, options: Mapping[str, Any], client: Client, mode: modes.Mode) -> None:
+        self._options, self._client, self._mode = options, client, mode
+        self._before: Mapping[str, str] = {}
         self._deadline = time.monotonic() + options["wait"]
         self._tokens: dict[str, int] = {}
         self.changed: list[str] = []
 
-    def run(self) -> dict[str, Any]:
+    def run(self, before: Mapping[str, str]) -> dict[str, Any]:
         """In the order of their names, so that no two who want the same locks wait for each other.
 
+        `before` is the mode in which this node held each, NL for none.
         Those that only fall come last: nobody can refuse that, and it could not be undone.
         """
+        self._before = before
         falling = [
             name for name, had in self._before.items() if not modes.conversion(modes.Mode(had), self._mode).rises
         ]
@@ -77,7 +83,8 @@ class _Taking:
 
     def _ask(self, name: str, mode: str, wait: float) -> dict[str, Any]:
         request = {"op": "take", "name": name, "domain": self._options["domain"], "mode": mode, "wait": wait}
-        more = {"owner": self._options["owner"], "recall": self._options["recall"]}
+        fresh = self._options["already_held"] == "busy"
+        more = {"owner": self._options["owner"], "recall": self._options["recall"], "fresh": fresh}
         return self._client.ask({**request, **more}, wait)[0]
 
     def _take_back(self) -> None:
@@ -88,6 +95,11 @@ class _Taking:
                 self._client.ask({"op": "release", "name": name, "domain": self._options["domain"]}, RELEASE_SECONDS)
             elif self._before[name] != self._mode.value:
                 self._ask(name, self._before[name], RELEASE_SECONDS)
+
+    def refused_by_own(self, name: str) -> dict[str, Any]:
+        """What a lock that this node holds already comes to, where it counts as busy."""
+        answer, _descriptors = self._client.ask({"op": "who", "name": name, "domain": self._options["domain"]})
+        return {**self._refused(name, {**answer, "reason": "busy"}), **_result([])}
 
     def _refused(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         text = refusal(name, dict(answer), self._options["wait"])

@@ -23,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "level": "exclusive",
     "wait": 0.0,
     "recall": False,
+    "already_held": "unchanged",
     "on_busy": "skip",
     "owner": "me",
 }
@@ -43,7 +44,11 @@ class Keeper:
         if request["op"] == "release":
             self.log.append(f"release {name}")
             return {"released": True, "changed": self.held.pop(name, None) is not None}, []
+        if request["op"] == "who":
+            return {"held": True, "holder": {"node": 1, "since": 0, "owner": "first", "token": 7}}, []
         self.log.append(f"{request['mode']} {name}")
+        if request["fresh"] and name in self.held:
+            return {"held": False, "reason": "busy", "holder": None}, []
         other = Mode(self.others.get(name, "NL"))
         if not modes.compatible(Mode(request["mode"]), other):
             reason = "conversion" if name in self.held else "busy"
@@ -80,6 +85,18 @@ def test_what_another_run_on_this_node_took_meanwhile_is_not_ours():
     assert (second["acquired"], second["changed"], second["actions"]) == (True, False, [])
     assert run(keeper, names=["a", "b", "c"])["acquired"] is False
     assert keeper.held == {"a": "EX", "b": "EX"}, "the first run's locks are not released by the refused one"
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_is_held_already_is_busy_where_that_is_wanted(check):
+    keeper = Keeper({"b": "PR"})
+    found = run(keeper, check, names=["a", "b"], already_held="busy")
+    assert (found["acquired"], found["reason"], found["changed"]) == (False, "busy", False)
+    assert keeper.held == {"b": "PR"}
+    with pytest.raises(O2cbError, match="lock 'b' could not be had"):
+        run(keeper, check, name="b", already_held="busy", on_busy="fail")
+    free = run(keeper, check, name="c", already_held="busy")
+    assert free["actions"] == ["take EX lock c"]
 
 
 def test_check_mode_asks_for_nothing_and_predicts():
