@@ -64,7 +64,7 @@ def test_nobody_but_root_gets_a_lock(players: list[Node]) -> None:
 
 def test_an_offline_node_gets_no_lock_and_says_why(players: list[Node]) -> None:
     with offline(players[0]):
-        assert "online" in refusal(players[0])
+        assert "not online" in refusal(players[0])
 
 
 def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]) -> None:
@@ -92,6 +92,14 @@ def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
         assert "a later token might fall" in said
         assert "No space left on device" in said
     assert_works_again(node)
+
+
+def test_a_full_run_directory_stops_no_lock(players: list[Node]) -> None:
+    """The socket is there already, and what o2keep writes elsewhere is in /var."""
+    node = players[0]
+    with broken(node, "head -c 1G /dev/zero > /run/full 2> /dev/null || true", "rm /run/full"):
+        assert "100%" in node.run("df /run", timeout=30).stdout
+        assert_works_again(node)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from typing import Any
 
 from ..o2cb import files, heartbeats, observe
 from ..o2cb.errors import O2cbError
+from ..o2cb.state import Live
 from . import channel, mount, record, token
 from .mount import BusyError, Mount
 from .record import Record
@@ -288,7 +289,16 @@ def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
                 pause = min(2 * pause, 0.1)
 
 
+def _online() -> Live:
+    """The cluster that this node is online in. Raises O2cbError without one: o2dlm would say EINVAL."""
+    live = observe.live(())
+    if live is None or not live.online:
+        raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
+    return live
+
+
 def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
+    _online()
     own = mount.create()
     own.join(job["domain"])
     return {}, [own.directory]
@@ -296,9 +306,7 @@ def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
 
 def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
     """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left."""
-    live = observe.live(())
-    if live is None or not live.online:
-        return {"error": "this node is not online in an o2cb cluster: see `systemctl status o2cb`"}, []
+    live = _online()
     numbers = [node.number for node in live.cluster.nodes]
     reading = heartbeats.read(live.regions, numbers)
     stamps: dict[int, int] = {}
