@@ -75,7 +75,9 @@ class Converter:
             **self._keeper.signature(take.what),
         }
         take.answer_due = time.monotonic()
-        self._keeper.pool.run(job, [base.mount], lambda answer, descriptors: self._tried(take, answer, descriptors))
+        take.begun = 0.0
+        keeper = self._keeper
+        keeper.pool.run(job, [base.mount], lambda answer, got: self._tried(take, answer, got), take.begin)
 
     def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
         keeper = self._keeper

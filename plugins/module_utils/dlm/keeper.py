@@ -57,6 +57,9 @@ LOOK_SECONDS = 0.7
 SHOW_SECONDS = 0.2
 """A process lock shows its holder when it is held for longer than this: to show it takes longer than to take it."""
 
+GATHER_SECONDS = 0.5
+"""Mounts are let go of together, at most this late."""
+
 POLL_SECONDS = 1.0
 """So long one worker tries for one who waits; then others of this node have their turn."""
 
@@ -83,6 +86,9 @@ class Take:
     answer_due: float = 0.0
     """When a call that is under way should have come back; 0 while none is."""
 
+    begun: float = 0.0
+    """When a worker began with that call; until then nobody but this machine is slow."""
+
     tried: bool = False
     overtime: bool = False
     granting: bool = False
@@ -91,6 +97,9 @@ class Take:
     @property
     def key(self) -> tuple[str, str]:
         return self.what.key
+
+    def begin(self) -> None:
+        self.begun = time.monotonic()
 
 
 class Keeper:
@@ -115,7 +124,7 @@ class Keeper:
         self.reading = False
         self.unstamped: list[Take] = []
         self.counter = 0
-        self.retiring = 0
+        self.retiring: list[tuple[float, int]] = []
         self.stopping = False
         self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 2e6
         self._adopt(inherited(environment))
@@ -221,7 +230,7 @@ class Keeper:
             self.converter.start(take, held)
         self.at(wait, lambda: self._deadline(take))
         if held is None:
-            take.answer_due = time.monotonic()
+            take.answer_due = take.begun = time.monotonic()
             self._join(take.what.domain, lambda answer: self._joined(take, answer))
 
     def _node_lock(self, key: tuple[str, str]) -> Holding | None:
@@ -258,7 +267,7 @@ class Keeper:
             return
         other = self.trying.get(take.key)
         if other is not None or self._excluded_here(take):
-            take.answer_due = other.answer_due if other is not None else 0.0
+            take.answer_due, take.begun = (other.answer_due, other.begun) if other is not None else (0.0, 0.0)
             self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             return
         if not self.clock.is_fresh(time.monotonic()):
@@ -277,7 +286,8 @@ class Keeper:
             "until": take.answer_due,
             **self.signature(take.what),
         }
-        self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors))
+        take.begun = 0.0
+        self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors), take.begin)
 
     def _excluded_here(self, take: Take) -> bool:
         """Whether this very node holds the lock in a mode that excludes this one: nobody else needs to be asked."""
@@ -412,7 +422,7 @@ class Keeper:
             take.overtime = True
             self.at(OVERTIME, lambda: self._deadline(take))
             return
-        seconds = now - take.answer_due if take.answer_due else 0.0
+        seconds = now - max(take.answer_due, take.begun) if take.begun else 0.0
         reason = "recovering" if seconds > RECOVERING_SECONDS else "unknown"
         self.finish(take, {"held": False, "reason": reason, "asleep": round(seconds, 1)})
 
@@ -555,14 +565,19 @@ class Keeper:
         The kernel may still have work queued for them, and it takes its time.
         """
 
-        def drop() -> None:
-            self.retiring -= 1
-            self.pool.run({"job": "drop"}, mounts, lambda _answer, _descriptors: None)
-            channel.close_all(mounts)
+        if mounts and not self.retiring:
+            self.at(MOUNT_SECONDS + GATHER_SECONDS, self._drop)
+        self.retiring += [(time.monotonic() + MOUNT_SECONDS, mount) for mount in mounts]
 
-        if mounts:
-            self.retiring += 1
-            self.at(MOUNT_SECONDS, drop)
+    def _drop(self) -> None:
+        """Those whose time has come, in one job: they come in order."""
+        now = time.monotonic()
+        mounts = [mount for due, mount in self.retiring if due <= now][: channel.MAX_DESCRIPTORS]
+        self.retiring = self.retiring[len(mounts) :]
+        self.pool.run({"job": "drop"}, mounts, lambda _answer, _descriptors: None)
+        channel.close_all(mounts)
+        if self.retiring:
+            self.at(max(0.0, self.retiring[0][0] - now) + GATHER_SECONDS, self._drop)
 
     # leaving
 

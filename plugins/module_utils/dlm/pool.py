@@ -25,11 +25,9 @@ from .loop import Loop
 
 Answer = Callable[[dict[str, Any], list[int]], None]
 
-IDLE = 4
-"""Workers that are kept ready. One is some 10 MiB of memory."""
-
-SLOW = 4
-"""Jobs that go on at the same time, besides those asleep."""
+READY = 4
+"""Workers besides those asleep, and so many jobs go on at the same time. One is some 10 MiB of memory, and takes as
+long to start as many a job to do."""
 
 SLOW_SECONDS = 0.5
 """After this a job counts as asleep."""
@@ -41,6 +39,23 @@ RESERVED = 8
 """Workers of these that jobs which wait for no other node may have: those that hold a lock need them."""
 
 WAITING_FOR_OTHERS = frozenset(("take", "look", "recall", "join"))
+LAST = frozenset(("drop",))
+"""Nobody waits for these."""
+
+
+@dataclass
+class Work:
+    """A job that waits for a worker, with what to call when one has it, and when it is done."""
+
+    job: dict[str, Any]
+    descriptors: list[int]
+    answer: Answer
+    begun: Callable[[], None] | None = None
+
+    @property
+    def rank(self) -> int:
+        kind = self.job["job"]
+        return 2 if kind in LAST else 1 if kind in WAITING_FOR_OTHERS else 0
 
 
 @dataclass
@@ -62,7 +77,7 @@ class Pool:
         self._command = list(command)
         self._idle: deque[Worker] = deque()
         self._busy: dict[int, Worker] = {}
-        self._waiting: deque[tuple[dict[str, Any], list[int], Answer]] = deque()
+        self._waiting: tuple[deque[Work], ...] = (deque(), deque(), deque())
         self._ending: list[subprocess.Popen[bytes]] = []
         self._looks_again = False
 
@@ -71,44 +86,47 @@ class Pool:
         now = time.monotonic()
         return [(worker.job or {}, now - worker.since) for worker in self._busy.values() if now - worker.since > longer]
 
-    def run(self, job: dict[str, Any], descriptors: list[int], answer: Answer) -> None:
+    def run(
+        self, job: dict[str, Any], descriptors: list[int], answer: Answer, begun: Callable[[], None] | None = None
+    ) -> None:
         """Give a job to a worker. Its descriptors are duplicated now: the caller may close its own."""
-        self._waiting.append((job, [os.dup(descriptor) for descriptor in descriptors], answer))
+        work = Work(job, [os.dup(descriptor) for descriptor in descriptors], answer, begun)
+        self._waiting[work.rank].append(work)
         self.turn()
 
     def turn(self) -> None:
-        """Hand out what waits, and keep some workers idle. Called at each turn of the loop."""
+        """Hand out what waits, and keep some workers ready. Called at each turn of the loop."""
         self._ending = [process for process in self._ending if process.poll() is None]
-        left: deque[tuple[dict[str, Any], list[int], Answer]] = deque()
-        while self._waiting:
-            entry = self._waiting.popleft()
-            if self._has_room(entry[0]):
-                self._hand_out(*entry)
-            else:
-                left.append(entry)
-        self._waiting = left
-        if left and not self._looks_again:
+        for waiting in self._waiting:
+            while waiting and self._has_room(waiting[0]):
+                self._hand_out(waiting.popleft())
+        if any(self._waiting) and not self._looks_again:
             self._looks_again = True
             self._loop.at(SLOW_SECONDS / 4, self._look_again)
-        while len(self._idle) < IDLE:
+        while len(self._idle) + self._slow() < READY:
             self._idle.append(self._start())
 
     def _look_again(self) -> None:
         """The next turn of the loop looks at what waits; this is here to make one come."""
         self._looks_again = False
 
-    def _has_room(self, job: dict[str, Any]) -> bool:
-        newest = time.monotonic() - SLOW_SECONDS
-        slow = sum(worker.since > newest for worker in self._busy.values())
-        most = LIMIT - RESERVED if job["job"] in WAITING_FOR_OTHERS else LIMIT
-        return slow < SLOW and len(self._busy) < most
+    def _has_room(self, work: Work) -> bool:
+        most = LIMIT - RESERVED if work.job["job"] in WAITING_FOR_OTHERS else LIMIT
+        return self._slow() < READY and len(self._busy) < most
 
-    def _hand_out(self, job: dict[str, Any], descriptors: list[int], answer: Answer) -> None:
+    def _slow(self) -> int:
+        """The jobs that may end at any moment."""
+        newest = time.monotonic() - SLOW_SECONDS
+        return sum(worker.since > newest for worker in self._busy.values())
+
+    def _hand_out(self, work: Work) -> None:
         worker = self._idle.popleft() if self._idle else self._start()
-        worker.answer, worker.job, worker.since = answer, job, time.monotonic()
+        worker.answer, worker.job, worker.since = work.answer, work.job, time.monotonic()
         self._busy[worker.process.pid] = worker
-        channel.send(worker.sock, job, descriptors)
-        channel.close_all(descriptors)
+        channel.send(worker.sock, work.job, work.descriptors)
+        channel.close_all(work.descriptors)
+        if work.begun:
+            work.begun()
 
     def _start(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -132,7 +150,7 @@ class Pool:
             if answer:
                 answer({"error": "a worker of o2keep died in the middle of its call: see the journal"}, [])
             return
-        if len(self._idle) < IDLE:
+        if len(self._idle) + self._slow() < 2 * READY:
             self._idle.append(worker)
         else:
             self._end(worker)

@@ -68,13 +68,13 @@ def test_quick_jobs_need_no_more_than_the_ready_workers(bench):
     for number in range(100):
         bench.run(number)
     bench.turn(until=100)
-    assert bench.most <= pools.SLOW
-    assert len(bench.pool._idle) <= pools.IDLE
+    assert bench.most <= pools.READY
+    assert len(bench.pool._idle) <= 2 * pools.READY
 
 
 def test_jobs_behind_sleeping_ones_have_their_turn(bench, monkeypatch):
     monkeypatch.setattr(pools, "SLOW_SECONDS", 0.1)
-    for number in range(2 * pools.SLOW):
+    for number in range(2 * pools.READY):
         bench.run(number, seconds=1.5)
     bench.run(99)
     bench.turn(until=1)
@@ -83,14 +83,27 @@ def test_jobs_behind_sleeping_ones_have_their_turn(bench, monkeypatch):
 
 def test_not_all_workers_sleep_for_other_nodes(bench, monkeypatch):
     monkeypatch.setattr(pools, "SLOW_SECONDS", 0.05)
-    for number in range(pools.LIMIT + 10):
-        bench.run(number, seconds=2)
+    monkeypatch.setattr(pools, "LIMIT", 6)
+    monkeypatch.setattr(pools, "RESERVED", 2)
+    for number in range(10):
+        bench.run(number, seconds=1)
     bench.run(99, kind="forget")
     bench.turn(until=1)
     assert bench.done == [{"did": 99}]
-    assert bench.most <= pools.LIMIT
-    bench.turn(until=pools.LIMIT + 11)
-    assert len(bench.pool._idle) <= pools.IDLE, "those that are not needed any more have ended"
+    assert bench.most <= 6
+    bench.turn(until=11)
+    assert len(bench.pool._idle) <= 2 * pools.READY, "those that are not needed any more have ended"
+
+
+def test_what_nobody_waits_for_comes_last_and_what_holds_a_lock_first(bench):
+    for number, kind in enumerate(["drop", "drop", "take", "take", "mark"]):
+        bench.pool._waiting[pools.Work({"job": kind}, [], lambda *_: None).rank].append(
+            pools.Work({"job": kind, "number": number}, [], lambda answer, _got: bench.done.append(answer["did"]))
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pools, "READY", 1)
+        bench.turn(until=5)
+    assert bench.done == [4, 2, 3, 0, 1]
 
 
 def test_a_worker_that_dies_is_told_and_its_successor_works(bench):
