@@ -99,8 +99,8 @@ EXAMPLES = r"""
             name: maintenance
             already_held: busy
             wait: 30
-          register: taken
             owner: "{{ lookup('env', 'USER') }}"
+          register: taken
         - name: Work
           ansible.builtin.command: /usr/local/sbin/work
           changed_when: true
