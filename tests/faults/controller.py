@@ -188,11 +188,26 @@ class Controller:
 
     def module(self, name: str, arguments: Mapping[str, Any], hosts: str = "nodes", **variables: Any) -> Run:
         """Run one module of this collection."""
-        task = {"name": name, f"ocfs2.o2cb.{name}": arguments}
-        with tempfile.NamedTemporaryFile("w", suffix=".yml") as book:
-            json.dump([{"name": name, "hosts": hosts, "gather_facts": False, "tasks": [task]}], book)
-            book.flush()
-            return self.play(book.name, **variables)
+        with _playbook(name, arguments, hosts) as book:
+            return self.play(book, **variables)
+
+    @contextmanager
+    def start_loop(
+        self, name: str, arguments: Mapping[str, Any], items: Sequence[str], hosts: str = "nodes"
+    ) -> Iterator[Running]:
+        """Start a task that runs one module of this collection for each item, on every host at its own pace."""
+        with _playbook(name, arguments, hosts, loop=list(items)) as book, self.start(book) as running:
+            yield running
+
+
+@contextmanager
+def _playbook(module: str, arguments: Mapping[str, Any], hosts: str, **task: Any) -> Iterator[str]:
+    """A playbook of one task, as long as the block lasts."""
+    tasks = [{"name": module, f"ocfs2.o2cb.{module}": arguments, **task}]
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as book:
+        json.dump([{"name": module, "hosts": hosts, "gather_facts": False, "tasks": tasks}], book)
+        book.flush()
+        yield book.name
 
 
 def wait_until(

@@ -10,18 +10,23 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from faults.controller import Controller
+from faults.referee.remote import Remote, remotes
 from lab import Lab
 from lab.node import Node
 
+PLAYS = int(os.environ.get("O2_PLAYS", "200"))
 ROUNDS = int(os.environ.get("O2_ROUNDS", "200"))
 INCREMENTS = int(os.environ.get("O2_INCREMENTS", "10000"))
 WORKERS = 4
 KILLS = int(os.environ.get("O2_KILLS", "20"))
+PROCESS_ROUNDS = int(os.environ.get("O2_PROCESS_ROUNDS", "100"))
 NODE_KILLS = int(os.environ.get("O2_NODE_KILLS", "20"))
 STAMP_SECONDS = 4
 """How often o2keep reads the heartbeats."""
@@ -73,9 +78,34 @@ def test_of_three_nodes_exactly_one_gets_each_lock(lab: Lab, players: list[Node]
     assert kept == [len(result["got"]) for result in results], "an upgrade of o2keep keeps every lock"
 
 
+def test_by_playbook_exactly_one_node_acquires_each_lock_while_another_play_asks_who(
+    controller: Controller, players: list[Node]
+) -> None:
+    names = [f"play{time.time():.0f}-{number}" for number in range(PLAYS)]
+    seconds = 120 + 6 * PLAYS
+    take = {"name": "{{ item }}", "on_busy": "skip"}
+    with (
+        controller.start_loop("lock_info", {"name": "{{ item }}"}, names, players[0].name) as looking,
+        controller.start_loop("lock", take, names) as taking,
+    ):
+        taken, looked = taking.finish(seconds), looking.finish(seconds)
+    assert (taken.rc, looked.rc) == (0, 0), taken.output + looked.output
+    results = {node.number: taken.of(node.name)["results"] for node in players}
+    asked = looked.of(players[0].name)["results"]
+    for turn, name in enumerate(names):
+        winners = [number for number, found in results.items() if found[turn]["acquired"]]
+        assert len(winners) == 1, f"{name}: nodes {winners}"
+        assert {found[turn].get("reason", "acquired") for found in results.values()} == {"acquired", "busy"}, name
+        holder = asked[turn]["holder"]
+        assert holder is None or holder["node"] in winners, f"{name}: {holder}, but node {winners[0]} has it"
+    assert any(found["holder"] for found in asked), "it was never asked in time"
+    released = controller.module("lock", {"names": names, "state": "released"})
+    assert sum(len(released.actions(node.name)) for node in players) == PLAYS
+
+
 FREEZES = """
 for turn in $(seq {times}); do
-  victim=$(pgrep -f 'player.py count' | shuf -n 1) || break
+  victim=$(pgrep -f '^python3 /root/player.py count' | shuf -n 1) || break
   kill -STOP $victim; sleep $(shuf -i 1-{seconds} -n 1); kill -CONT $victim
 done
 """
@@ -128,28 +158,62 @@ def test_a_lock_survives_the_keeper_while_another_node_waits_with_a_blocking_ope
         wait_for(waiter, f"test -e /run/{name}", 10)
 
 
-@pytest.mark.parametrize("victim", ["command", "group"])
-def test_a_process_lock_goes_when_its_processes_are_killed(players: list[Node], victim: str) -> None:
-    holder, other, _third = players
-    pattern = f"sleep 99{len(victim)}"
-    for number in range(5):
-        name = f"process-{victim}{number}"
-        holder.run(f"setsid o2ctl lock run {name} -- sh -c '{pattern}; true' > /dev/null 2>&1 & sleep 1", timeout=30)
-        assert o2ctl(other, f"lock run {name} -- true").rc == 75
-        leader = holder.run(f"pgrep -o -f '{pattern}'", timeout=30, check=True).stdout.strip()
-        holder.run(f"kill -9 {leader}" if victim == "command" else f"kill -9 -{leader}", timeout=30, check=True)
-        if victim == "command":
-            assert o2ctl(other, f"lock run {name} -- true").rc == 75, "its child has the descriptor still"
-            holder.run(f"pkill -9 -f '{pattern}'", timeout=30)
-        assert o2ctl(other, f"lock run {name} --wait 3 -- true").rc == 0
+def waits_for(pool: ThreadPoolExecutor, remote: Remote, name: str) -> Future[tuple[dict[str, Any], float]]:
+    """A request for a process lock that waits by now; its answer, and when it came."""
+
+    def ask() -> tuple[dict[str, Any], float]:
+        answer = remote.ask(**{"op": "take", "name": name, "kind": "process", "as": name, "wait": 10})
+        return answer, time.monotonic()
+
+    asked = pool.submit(ask)
+    time.sleep(0.3)
+    return asked
+
+
+@pytest.mark.parametrize("victim", ["group", "shell, then its child"])
+def test_a_process_lock_is_granted_elsewhere_within_a_second_of_the_death_of_its_last_process(
+    players: list[Node], victim: str
+) -> None:
+    """The process that asked has become the shell. Its parent, the player, is ended in the end, and nothing follows."""
+    with remotes(players[:2]) as (holder, other), ThreadPoolExecutor(1) as pool:
+        for turn in range(PROCESS_ROUNDS):
+            name = f"process-{len(victim)}-{turn}"
+            holder.ask(op="spawn", name=name)
+            asked = waits_for(pool, other, name)
+            if victim != "group":
+                holder.ask(op="kill", whom="shell")
+                time.sleep(0.5)
+                assert not asked.done(), f"round {turn}: its child has the descriptors still"
+            holder.ask(op="kill", whom="group")
+            killed = time.monotonic()
+            answer, at = asked.result(30)
+            assert answer["held"], f"round {turn}: {answer}"
+            assert at - killed < 1, f"round {turn}"
+            other.ask(**{"op": "drop", "as": name})
+
+
+def test_a_process_lock_outlives_the_parent_of_its_process(players: list[Node]) -> None:
+    with remotes(players[:2]) as (holder, other):
+        holder.ask(op="spawn", name="orphan")
+        players[0].run("pkill -9 -f '^python3 /root/player.py serve'", timeout=30)
+        refused = other.ask(op="take", name="orphan", kind="process", wait=1)
+        assert (refused["held"], refused["reason"]) == (False, "busy")
+        players[0].run("pkill -9 -f '^sleep 1000'; pkill -9 -f 'echo has it'", timeout=30)
+        assert other.ask(op="take", name="orphan", kind="process", wait=5)["held"]
 
 
 def test_two_processes_of_one_node_exclude_each_other(players: list[Node]) -> None:
-    node = players[0]
-    node.run("o2ctl lock run same -- sleep 5 > /dev/null 2>&1 & sleep 1", timeout=30)
-    busy = o2ctl(node, "lock run same -- true")
-    assert (busy.rc, "node 1 holds it" in busy.stderr) == (75, True)
-    assert o2ctl(node, "lock run same --wait 10 -- true").rc == 0
+    with remotes([players[0], players[0]]) as (one, other), ThreadPoolExecutor(1) as pool:
+        take = {"op": "take", "name": "same", "kind": "process", "as": "same"}
+        for turn in range(PROCESS_ROUNDS):
+            assert one.ask(**take, wait=5)["held"], f"round {turn}"
+            refused = other.ask(**take, wait=0)
+            assert (refused["held"], refused["reason"]) == (False, "busy"), f"round {turn}"
+            assert refused["holder"]["node"] == players[0].number
+            asked = waits_for(pool, other, "same")
+            one.ask(**{"op": "drop", "as": "same"})
+            assert asked.result(30)[0]["held"], f"round {turn}"
+            other.ask(**{"op": "drop", "as": "same"})
 
 
 def test_a_foreign_program_is_excluded_and_excludes(players: list[Node]) -> None:

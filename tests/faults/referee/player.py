@@ -10,7 +10,9 @@
     release PREFIX              release this node's locks whose names begin so
     verdict OFFSET              print the counter and the number of times a token fell
     serve                       answer requests, one JSON object a line: those of o2keep, with `as`, a name for the
-                                descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them
+                                descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them;
+                                {"op": "spawn", "name": LOCK}: a shell and its child under `o2ctl lock run`;
+                                {"op": "kill", "whom": "shell" or "group"}: as SIGKILL does
 
 The counter stands on /dev/mapper/data, in one block, with the largest token of all writers and how often one was not
 larger than the one before. Everything is read and written past the page cache.
@@ -22,7 +24,9 @@ import json
 import mmap
 import os
 import random
+import signal
 import struct
+import subprocess
 import sys
 import time
 
@@ -95,15 +99,32 @@ def verdict(offset: int) -> None:
     print(json.dumps({"value": value, "falls": falls}))
 
 
+def spawn(name: str) -> subprocess.Popen[str]:
+    """A shell with a child, both in one new process group, which have the lock when this returns."""
+    command = ["o2ctl", "lock", "run", name, "--wait", "5", "--", "sh", "-c", "sleep 1000 & echo has it; wait"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    if not process.stdout or process.stdout.readline() != "has it\n":
+        raise O2cbError(f"o2ctl lock run {name} ended with {process.wait()}")
+    return process
+
+
 def serve() -> None:
     kept: dict[str, list[int]] = {}
+    spawned: list[subprocess.Popen[str]] = []
     for line in sys.stdin:
         request = json.loads(line)
         owner = request.pop("as", "")
-        if request["op"] == "drop":
+        if request["op"] == "spawn":
+            spawned.append(spawn(request["name"]))
+            answer: dict[str, object] = {"pid": spawned[-1].pid}
+        elif request["op"] == "kill":
+            kill = os.killpg if request["whom"] == "group" else os.kill
+            kill(spawned[-1].pid, signal.SIGKILL)
+            answer = {}
+        elif request["op"] == "drop":
             for descriptor in kept.pop(owner, []):
                 os.close(descriptor)
-            answer: dict[str, object] = {}
+            answer = {}
         else:
             try:
                 answer, descriptors = Client().ask(request, request.get("wait", 10))
