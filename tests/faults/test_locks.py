@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from faults.controller import Controller
+from faults.controller import Controller, wait_until
 from faults.referee.remote import Remote, remotes
 from lab import Lab
 from lab.node import Node
@@ -30,6 +30,10 @@ PROCESS_ROUNDS = int(os.environ.get("O2_PROCESS_ROUNDS", "100"))
 NODE_KILLS = int(os.environ.get("O2_NODE_KILLS", "20"))
 STAMP_SECONDS = 4
 """How often o2keep reads the heartbeats."""
+
+ENDS = int(os.environ.get("O2_ENDS", "200")) // 3
+BLOCKING_SECONDS = 0.6
+"""After this a foreign program has begun its blocking open."""
 
 FORGOTTEN_SECONDS = 30
 """After this o2dlm has forgotten the value block of a lock that nobody uses."""
@@ -143,10 +147,7 @@ def test_a_lock_survives_the_keeper_while_another_node_waits_with_a_blocking_ope
     for kill in range(KILLS):
         name = f"kept{kill}"
         assert o2ctl(holder, f"lock hold {name} --wait 5").ok
-        waiter.run(
-            f"mkdir -p /dlm/o2cb; (cat /dlm/o2cb/{name}; echo granted > /run/{name}) > /dev/null 2>&1 & sleep 0.2",
-            timeout=30,
-        )
+        waiter.run(f"rm -f /run/{name}; python3 /root/foreign.py wait {name} > /dev/null 2>&1 & sleep 1", timeout=30)
         before = restarts(holder)
         holder.run(f"kill -9 {main_process(holder)}", timeout=30, check=True)
         assert o2ctl(third, f"lock hold {name}").rc == 75
@@ -156,6 +157,37 @@ def test_a_lock_survives_the_keeper_while_another_node_waits_with_a_blocking_ope
         assert not waiter.run(f"test -e /run/{name}", timeout=30).ok, "the waiter must not get it before the release"
         assert o2ctl(holder, f"lock release {name}").ok
         wait_for(waiter, f"test -e /run/{name}", 10)
+
+
+@pytest.mark.parametrize("end", ["release", "drop", "kill"])
+def test_a_lock_that_ends_while_another_node_waits_with_a_blocking_open_panics_nobody(
+    players: list[Node], end: str
+) -> None:
+    """A node lock released, a process lock whose descriptors are closed, one whose processes are killed."""
+    for node in players:
+        node.run("while :; do find /dlm; sleep 0.2; done > /dev/null 2>&1 & echo $! > /run/finding", timeout=30)
+    try:
+        with remotes(players[:2]) as (holder, waiter):
+            for turn in range(ENDS):
+                name = f"end-{end}{turn}"
+                if end == "kill":
+                    holder.ask(op="spawn", name=name)
+                else:
+                    kind = "node" if end == "release" else "process"
+                    assert holder.ask(**{"op": "take", "name": name, "kind": kind, "as": name, "wait": 5})["held"]
+                waiter.ask(op="block", name=name)
+                time.sleep(BLOCKING_SECONDS)
+                assert waiter.ask(op="blocks")["blocks"], f"round {turn}: before the end"
+                holder.ask(**{"op": end, "name": name, "as": name, "whom": "group"})
+                wait_until(
+                    lambda: not waiter.ask(op="blocks")["blocks"],
+                    10,
+                    lambda turn=turn: f"round {turn}: after the end",  # type: ignore[misc]
+                )
+                assert waiter.ask(op="blocks")["code"] == 0
+    finally:
+        for node in players:
+            node.run("kill $(cat /run/finding)", timeout=30)
 
 
 def waits_for(pool: ThreadPoolExecutor, remote: Remote, name: str) -> Future[tuple[dict[str, Any], float]]:

@@ -51,7 +51,9 @@ from .worker import MOUNT_SECONDS
 
 SHORTEST_WAIT = 0.25
 OVERTIME = 0.7
-"""A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none."""
+FIRST_ANSWER = 2.0
+"""A try that is under way at the deadline may still come back: mostly with an answer that is worth more than none. It
+has OVERTIME for that, and at least FIRST_ANSWER since it was asked for."""
 
 LOOK_SECONDS = 0.7
 SHOW_SECONDS = 0.2
@@ -76,6 +78,7 @@ class Take:
 
     client: Client
     what: Identity
+    wait: float
     deadline: float
     recall: bool = False
     fresh: bool = False
@@ -224,7 +227,7 @@ class Keeper:
             self.answer(client, {"held": True, "changed": False, **holding.facts(held)})
             return
         wait = max(float(message.get("wait", 0)), SHORTEST_WAIT)
-        take = Take(client, what, time.monotonic() + wait, recall=bool(message.get("recall")), fresh=fresh)
+        take = Take(client, what, wait, time.monotonic() + wait, recall=bool(message.get("recall")), fresh=fresh)
         if held is not None:
             take.what = replace(what, id=f"{held.what.id}+")
             self.converter.start(take, held)
@@ -420,7 +423,7 @@ class Keeper:
             return
         if not take.overtime:
             take.overtime = True
-            self.at(OVERTIME, lambda: self._deadline(take))
+            self.at(max(OVERTIME, FIRST_ANSWER - take.wait), lambda: self._deadline(take))
             return
         seconds = now - max(take.answer_due, take.begun) if take.begun else 0.0
         reason = "recovering" if seconds > RECOVERING_SECONDS else "unknown"

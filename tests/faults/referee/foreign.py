@@ -6,6 +6,7 @@
 
 try NAME [SECONDS]          an open that does not wait
 wait NAME [SECONDS]         the open that blocks
+cache NAME                  the same, and close it; the file, and so the lock, stays with the node
 """
 
 from __future__ import annotations
@@ -22,4 +23,5 @@ if verb == "wait":
     open(f"/run/{name}", "w").close()
 time.sleep(float(rest[0]) if rest else 0)
 os.close(lock)
-os.unlink(path)
+if verb != "cache":
+    os.unlink(path)

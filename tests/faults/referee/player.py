@@ -12,7 +12,8 @@
     serve                       answer requests, one JSON object a line: those of o2keep, with `as`, a name for the
                                 descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them;
                                 {"op": "spawn", "name": LOCK}: a shell and its child under `o2ctl lock run`;
-                                {"op": "kill", "whom": "shell" or "group"}: as SIGKILL does
+                                {"op": "kill", "whom": "shell" or "group"}: as SIGKILL does; {"op": "block", "name":
+                                FILE}: a blocking open by a foreign program, {"op": "blocks"}: whether it still waits
 
 The counter stands on /dev/mapper/data, in one block, with the largest token of all writers and how often one was not
 larger than the one before. Everything is read and written past the page cache.
@@ -76,7 +77,7 @@ def count(times: int, offset: int) -> None:
     disk, buffer = block(offset)
     done = 0
     while done < times:
-        answer, descriptors = take(f"counter{offset}", "process", 30)
+        answer, descriptors = take(f"counter{offset}", "process", 120)
         if not answer["held"]:
             print(json.dumps({"done": done, "refused": answer}))
             return
@@ -111,6 +112,7 @@ def spawn(name: str) -> subprocess.Popen[str]:
 def serve() -> None:
     kept: dict[str, list[int]] = {}
     spawned: list[subprocess.Popen[str]] = []
+    blocked: list[subprocess.Popen[str]] = []
     for line in sys.stdin:
         request = json.loads(line)
         owner = request.pop("as", "")
@@ -121,6 +123,11 @@ def serve() -> None:
             kill = os.killpg if request["whom"] == "group" else os.kill
             kill(spawned[-1].pid, signal.SIGKILL)
             answer = {}
+        elif request["op"] == "block":
+            blocked.append(subprocess.Popen([sys.executable, "/root/foreign.py", "wait", request["name"]], text=True))
+            answer = {}
+        elif request["op"] == "blocks":
+            answer = {"blocks": blocked[-1].poll() is None, "code": blocked[-1].poll()}
         elif request["op"] == "drop":
             for descriptor in kept.pop(owner, []):
                 os.close(descriptor)
