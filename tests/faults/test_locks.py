@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ PLAYS = int(os.environ.get("O2_PLAYS", "200"))
 ROUNDS = int(os.environ.get("O2_ROUNDS", "200"))
 INCREMENTS = int(os.environ.get("O2_INCREMENTS", "10000"))
 WORKERS = 4
-KILLS = int(os.environ.get("O2_KILLS", "20"))
+KILLS = int(os.environ.get("O2_KILLS", "100"))
 PROCESS_ROUNDS = int(os.environ.get("O2_PROCESS_ROUNDS", "100"))
 NODE_KILLS = int(os.environ.get("O2_NODE_KILLS", "20"))
 STAMP_SECONDS = 4
@@ -49,10 +50,6 @@ def play(node: Node, words: str, seconds: float) -> Any:
 
 def o2ctl(node: Node, words: str, seconds: float = 30) -> Any:
     return node.run(f"o2ctl {words}", timeout=seconds)
-
-
-def restarts(node: Node) -> int:
-    return int(node.run("systemctl show o2keep -p NRestarts --value", timeout=30, check=True).stdout)
 
 
 def main_process(node: Node) -> str:
@@ -142,21 +139,38 @@ def test_a_counter_loses_nothing_while_processes_are_frozen(lab: Lab, players: l
     count_together(lab, players[:2], INCREMENTS // 10, FREEZES.format(times=20, seconds=10))
 
 
+def answers(remote: Remote) -> bool:
+    """Whether o2keep answers on this node."""
+    return "locks" in remote.ask(op="status")
+
+
 def test_a_lock_survives_the_keeper_while_another_node_waits_with_a_blocking_open(players: list[Node]) -> None:
-    holder, waiter, third = players
-    for kill in range(KILLS):
-        name = f"kept{kill}"
-        assert o2ctl(holder, f"lock hold {name} --wait 5").ok
-        waiter.run(f"rm -f /run/{name}; python3 /root/foreign.py wait {name} > /dev/null 2>&1 & sleep 1", timeout=30)
-        before = restarts(holder)
-        holder.run(f"kill -9 {main_process(holder)}", timeout=30, check=True)
-        assert o2ctl(third, f"lock hold {name}").rc == 75
-        restarted = f"test $(systemctl show o2keep -p NRestarts --value) -gt {before}"
-        wait_for(holder, f"{restarted} && o2ctl keep status", 30)
-        assert f'"name": "{name}"' in o2ctl(holder, "lock list --json").stdout
-        assert not waiter.run(f"test -e /run/{name}", timeout=30).ok, "the waiter must not get it before the release"
-        assert o2ctl(holder, f"lock release {name}").ok
-        wait_for(waiter, f"test -e /run/{name}", 10)
+    """The keeper is killed, or ended as by an upgrade; systemd starts it again."""
+    chance = random.Random(KILLS)
+    with remotes(players) as (holder, waiter, third):
+        for turn in range(KILLS):
+            name = f"kept{turn}"
+            assert holder.ask(op="take", name=name, wait=5)["held"]
+            waiter.ask(op="block", name=name)
+            time.sleep(BLOCKING_SECONDS)
+            before = main_process(holder.node)
+            number = chance.choice(["KILL", "TERM"])
+            holder.node.run(f"systemctl kill --kill-who=main --signal={number} o2keep", timeout=30, check=True)
+            wait_until(
+                lambda before=before: main_process(holder.node) not in ("0", before) and answers(holder),  # type: ignore[misc]
+                30,
+                lambda turn=turn: f"round {turn}: o2keep is not back",  # type: ignore[misc]
+            )
+            refused = third.ask(op="take", name=name, wait=0)
+            assert (refused["held"], refused["reason"]) == (False, "busy"), f"round {turn}: {refused}"
+            assert [lock["name"] for lock in holder.ask(op="list")["locks"]] == [name]
+            assert waiter.ask(op="blocks")["blocks"], f"round {turn}: the waiter must not get it before the release"
+            assert holder.ask(op="release", name=name)["released"]
+            wait_until(
+                lambda: not waiter.ask(op="blocks")["blocks"],
+                10,
+                lambda turn=turn: f"round {turn}: the waiter does not get it",  # type: ignore[misc]
+            )
 
 
 @pytest.mark.parametrize("end", ["release", "drop", "kill"])
