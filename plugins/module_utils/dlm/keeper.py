@@ -11,8 +11,8 @@ too, so the daemon may crash, be killed, restarted or upgraded, and no other nod
 lock are given to the process that asked and are *not* kept here: they die with the last process that inherited them,
 which the pipe that goes with them tells.
 
-    take     tries with jittered pauses until the deadline; one try at a time for a name. A try that does not come back
-             by the deadline is left to itself, and what it wins late is dropped.
+    take     tries with jittered pauses until the deadline; one at a time for a name and a mode. A try that does not
+             come back by the deadline is left to itself, and what it wins late is dropped.
     grant    mark the token on disk, store at systemd, barrier (one for all of a turn of the loop), answer, publish the
              owner record.
     convert  as `converting` tells.
@@ -101,6 +101,11 @@ class Take:
     def key(self) -> tuple[str, str]:
         return self.what.key
 
+    @property
+    def tries(self) -> tuple[str, str, str]:
+        """One at a time on a node tries for a name in a mode. In another mode it may be had where this one cannot."""
+        return (*self.what.key, self.what.mode)
+
     def begin(self) -> None:
         self.begun = time.monotonic()
 
@@ -122,7 +127,7 @@ class Keeper:
         self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
         self.holdings: dict[str, Holding] = {}
         self.domains: dict[str, int] = {}
-        self.trying: dict[tuple[str, str], Take] = {}
+        self.trying: dict[tuple[str, str, str], Take] = {}
         self.recalling: set[tuple[str, str]] = set()
         self.reading = False
         self.unstamped: list[Take] = []
@@ -268,7 +273,7 @@ class Keeper:
         if take.done or take.client.closed:
             take.done = True
             return
-        other = self.trying.get(take.key)
+        other = self.trying.get(take.tries)
         if other is not None or self._excluded_here(take):
             take.answer_due, take.begun = (other.answer_due, other.begun) if other is not None else (0.0, 0.0)
             self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
@@ -277,7 +282,7 @@ class Keeper:
             take.answer_due = take.answer_due or time.monotonic()
             self.read_stamps(take)
             return
-        self.trying[take.key] = take
+        self.trying[take.tries] = take
         now = time.monotonic()
         take.answer_due = min(take.deadline, now + POLL_SECONDS) if take.tried else now
         take.tried = True
@@ -310,7 +315,7 @@ class Keeper:
         return {"node": self.clock.own, "boot": self.boot, "since": what.since, "owner": what.owner}
 
     def _tried(self, take: Take, answer: dict[str, Any], descriptors: list[int]) -> None:
-        del self.trying[take.key]
+        del self.trying[take.tries]
         self.retire(descriptors[: answer.get("retire", 0)])
         take.answer_due = 0.0
         if "token" in answer:
@@ -320,7 +325,7 @@ class Keeper:
         elif "busy" in answer:
             if take.recall:
                 self._recall(take)
-            if time.monotonic() < take.deadline:
+            if time.monotonic() + self.PAUSE[1] < take.deadline:
                 self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
             else:
                 self._busy(take)
