@@ -108,7 +108,7 @@ def test_a_request_is_answered_in_time_when_the_node_of_the_holder(provisioned: 
         assert_free_for_all(found, names)
     if how == "is cut off":
         victim.heal()
-        victim.wait_for_boot(boots + 1)
+        victim.wait_for_boot(boots)
     else:
         victim.boot()
     wait_until(
