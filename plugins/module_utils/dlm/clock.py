@@ -18,14 +18,16 @@ class Clock:
     def __init__(self) -> None:
         self.own = 0
         """Number of this node, 0 before the first reading."""
+        self.silence = 0.0
+        """Seconds that a node may live without a new stamp."""
         self._at: float | None = None
         self._stamps: dict[int, int] = {}
         self._before: dict[int, int] = {}
 
-    def read(self, own: int, stamps: Mapping[int, int], at: float) -> None:
+    def read(self, own: int, stamps: Mapping[int, int], silence: float, at: float) -> None:
         """Take in a reading that was made at `at`, in monotonic seconds."""
         self._before, self._stamps = self._stamps, dict(stamps)
-        self.own, self._at = own, at
+        self.own, self.silence, self._at = own, silence, at
 
     def is_fresh(self, now: float) -> bool:
         return self._at is not None and now - self._at < FRESH_SECONDS

@@ -38,7 +38,7 @@ from ..o2cb import domains, files, programs
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 from . import cgroups, channel, holding, modes, names
-from .clock import Clock
+from .clock import FRESH_SECONDS, Clock
 from .converting import Converter
 from .holding import CGROUP, NODE, PROCESS, Holding, Identity
 from .loop import Loop
@@ -93,6 +93,9 @@ class Take:
     """When a worker began with that call; until then nobody but this machine is slow."""
 
     tried: bool = False
+    doubted: bool = False
+    """Whether the clocks were read once more, because a node that is ahead may have died meanwhile."""
+
     overtime: bool = False
     granting: bool = False
     done: bool = False
@@ -308,8 +311,8 @@ class Keeper:
         )
 
     def clocks(self) -> list[float]:
-        """What a worker needs to know for a fencing token: the last three fields of `token.Clocks`."""
-        return [self.clock.newest_live(), self.clock.newest(), self.mark.seen]
+        """What a worker needs to know for a fencing token: all but the first field of `token.Clocks`."""
+        return [self.clock.newest_live(), self.clock.newest(), self.mark.seen, self.clock.silence]
 
     def signature(self, what: Identity) -> dict[str, Any]:
         return {"node": self.clock.own, "boot": self.boot, "since": what.since, "owner": what.owner}
@@ -322,6 +325,9 @@ class Keeper:
             self._won(take, answer["token"], descriptors)
         elif take.done:
             pass
+        elif answer.get("clock") and not take.doubted and time.monotonic() + FRESH_SECONDS < take.deadline:
+            take.doubted = True
+            self.at(FRESH_SECONDS, lambda: self._try(take))
         elif "busy" in answer:
             if take.recall:
                 self._recall(take)
@@ -665,7 +671,7 @@ class Keeper:
             waiting, self.unstamped = self.unstamped, []
             if "error" not in answer:
                 stamps = {int(node): int(stamp) for node, stamp in answer["stamps"]}
-                self.clock.read(int(answer["own"]), stamps, time.monotonic())
+                self.clock.read(int(answer["own"]), stamps, float(answer["silence"]), time.monotonic())
             for take in waiting:
                 if "error" in answer:
                     self.finish(take, answer)

@@ -11,6 +11,8 @@ do: the token counts microseconds, and is at least
 
 * this node's own clock,
 * the newest time stamp in any heartbeat block, live or dead, because a dead holder's clock may have been ahead,
+* and, where the previous token is unknown, so much more than these as a node may live without writing a stamp: its last
+  grant may be that much younger than its last stamp, which counts whole seconds,
 * the largest token this node has seen, which is kept on disk.
 
 A value block is never lost sooner than some seconds after the last grant (a death takes at least seven beats to be
@@ -33,23 +35,31 @@ SECOND = 1_000_000
 
 @dataclass(frozen=True)
 class Clocks:
-    """What a node knows of time when it takes a lock. All in seconds since the epoch, `seen` is a token."""
+    """What a node knows of time when it takes a lock. Clocks in seconds since the epoch, `seen` is a token."""
 
     own: float
     newest_live: float
     newest: float
     seen: int
+    silence: float
+    """So long a node may live after its last time stamp, before it resets itself."""
+
+
+class ClockError(O2cbError):
+    """The token cannot be known. It may be as soon as a node is seen to be dead that was ahead."""
 
 
 def next_token(previous: int | None, clocks: Clocks) -> int:
     """The token of a grant. `previous` is that of the value block, None when it is unknown.
 
-    Raises O2cbError when it is unknown and this node's clock is too far behind to tell.
+    Raises ClockError when it is unknown and this node's clock is too far behind to tell.
     """
     if previous is None and clocks.newest_live - clocks.own > MAX_LAG:
-        raise O2cbError(
+        raise ClockError(
             f"this node's clock is {clocks.newest_live - clocks.own:.0f} s behind the newest heartbeat of a live node, "
             "and the last fencing token of the lock is not known: set the clock, for example with chrony"
         )
-    floor = max(int(clocks.own * SECOND), int(clocks.newest * SECOND), clocks.seen + 1)
-    return floor if previous is None else max(previous + 1, floor)
+    clock = max(clocks.own, clocks.newest)
+    if previous is None:
+        return max(int((clock + clocks.silence) * SECOND), clocks.seen + 1)
+    return max(previous + 1, int(clock * SECOND), clocks.seen + 1)

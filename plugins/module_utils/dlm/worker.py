@@ -115,7 +115,8 @@ def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
             if time.monotonic() + pause > job["until"]:
                 return {"busy": str(error), "retire": 1}, [own.directory]
         except (O2cbError, OSError) as error:
-            return _without(own, domain, held, {"error": str(error)})
+            late = isinstance(error, token.ClockError)
+            return _without(own, domain, held, {"error": str(error), "clock": late})
         else:
             return {"token": number}, [own.directory, *held]
         time.sleep(random.uniform(pause / 2, pause))
@@ -305,7 +306,10 @@ def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
 
 
 def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left."""
+    """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left.
+
+    And the longest time that a node may live after its last one.
+    """
     live = _online()
     numbers = [node.number for node in live.cluster.nodes]
     reading = heartbeats.read(live.regions, numbers)
@@ -315,7 +319,8 @@ def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
             if beat.valid:
                 stamps[number] = max(stamps.get(number, 0), beat.sequence)
     own = live.cluster.node(live.local or "")
-    return {"own": own.number if own else 0, "stamps": sorted(stamps.items())}, []
+    silence = live.cluster.timeouts.dead_seconds
+    return {"own": own.number if own else 0, "stamps": sorted(stamps.items()), "silence": silence}, []
 
 
 def _mark(job: dict[str, Any], _descriptors: list[int]) -> Result:

@@ -16,14 +16,14 @@ def test_before_the_first_reading_nothing_is_known():
 
 def test_a_reading_counts_for_two_beats():
     clock = Clock()
-    clock.read(1, {1: 100}, 50.0)
+    clock.read(1, {1: 100}, 14.0, 50.0)
     assert clock.is_fresh(53.9)
     assert not clock.is_fresh(54.0)
 
 
 def test_only_stamps_that_move_are_of_live_nodes():
     clock = Clock()
-    clock.read(1, {1: 100, 2: 200}, 50.0)
+    clock.read(1, {1: 100, 2: 200}, 14.0, 50.0)
     assert (clock.newest(), clock.newest_live()) == (200.0, 200.0)
-    clock.read(1, {1: 104, 2: 200}, 54.0)
+    clock.read(1, {1: 104, 2: 200}, 14.0, 54.0)
     assert (clock.newest(), clock.newest_live()) == (200.0, 104.0)
