@@ -18,16 +18,14 @@ class Clock:
     def __init__(self) -> None:
         self.own = 0
         """Number of this node, 0 before the first reading."""
-        self.silence = 0.0
-        """Seconds that a node may live without a new stamp."""
         self._at: float | None = None
         self._stamps: dict[int, int] = {}
         self._before: dict[int, int] = {}
 
-    def read(self, own: int, stamps: Mapping[int, int], silence: float, at: float) -> None:
+    def read(self, own: int, stamps: Mapping[int, int], at: float) -> None:
         """Take in a reading that was made at `at`, in monotonic seconds."""
         self._before, self._stamps = self._stamps, dict(stamps)
-        self.own, self.silence, self._at = own, silence, at
+        self.own, self._at = own, at
 
     def is_fresh(self, now: float) -> bool:
         return self._at is not None and now - self._at < FRESH_SECONDS
@@ -35,7 +33,8 @@ class Clock:
     def newest(self) -> float:
         return float(max(self._stamps.values(), default=0))
 
-    def newest_live(self) -> float:
-        """Of the nodes whose stamp moved between the two readings; of all, while there was only one."""
-        moved = [stamp for node, stamp in self._stamps.items() if not self._before or self._before.get(node) != stamp]
+    def newest_of_others(self) -> float:
+        """Of the other nodes whose stamp moved between the two readings; of all others, while there was only one."""
+        others = {node: stamp for node, stamp in self._stamps.items() if node != self.own}
+        moved = [stamp for node, stamp in others.items() if not self._before or self._before.get(node) != stamp]
         return float(max(moved, default=0))

@@ -93,9 +93,6 @@ class Take:
     """When a worker began with that call; until then nobody but this machine is slow."""
 
     tried: bool = False
-    doubted: bool = False
-    """Whether the clocks were read once more, because a node that is ahead may have died meanwhile."""
-
     overtime: bool = False
     granting: bool = False
     done: bool = False
@@ -312,7 +309,7 @@ class Keeper:
 
     def clocks(self) -> list[float]:
         """What a worker needs to know for a fencing token: all but the first field of `token.Clocks`."""
-        return [self.clock.newest_live(), self.clock.newest(), self.mark.seen, self.clock.silence]
+        return [self.clock.newest_of_others(), self.clock.newest(), self.mark.seen]
 
     def signature(self, what: Identity) -> dict[str, Any]:
         return {"node": self.clock.own, "boot": self.boot, "since": what.since, "owner": what.owner}
@@ -325,8 +322,7 @@ class Keeper:
             self._won(take, answer["token"], descriptors)
         elif take.done:
             pass
-        elif answer.get("clock") and not take.doubted and time.monotonic() + FRESH_SECONDS < take.deadline:
-            take.doubted = True
+        elif answer.get("clock") and time.monotonic() + FRESH_SECONDS < take.deadline:
             self.at(FRESH_SECONDS, lambda: self._try(take))
         elif "busy" in answer:
             if take.recall:
@@ -671,7 +667,7 @@ class Keeper:
             waiting, self.unstamped = self.unstamped, []
             if "error" not in answer:
                 stamps = {int(node): int(stamp) for node, stamp in answer["stamps"]}
-                self.clock.read(int(answer["own"]), stamps, float(answer["silence"]), time.monotonic())
+                self.clock.read(int(answer["own"]), stamps, time.monotonic())
             for take in waiting:
                 if "error" in answer:
                     self.finish(take, answer)

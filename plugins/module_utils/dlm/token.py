@@ -10,14 +10,14 @@ loses the value block with the node that held it, and forgets it some seconds af
 do: the token counts microseconds, and is at least
 
 * this node's own clock,
-* the newest time stamp in any heartbeat block, live or dead, because a dead holder's clock may have been ahead,
-* and, where the previous token is unknown, so much more than these as a node may live without writing a stamp: its last
-  grant may be that much younger than its last stamp, which counts whole seconds,
-* the largest token this node has seen, which is kept on disk.
+* the newest time stamp in any heartbeat block,
+* one more than the largest token this node has seen, which is kept on disk.
 
 A value block is never lost sooner than some seconds after the last grant (a death takes at least seven beats to be
-noticed), so this grows as long as clocks agree within 5 s. A node whose clock is further behind the newest *live*
-heartbeat cannot know, and is refused the lock. That is said to the user, not hidden.
+noticed), so this grows as long as clocks agree within 5 s. A node whose clock is further behind the newest time stamp,
+be it that of a dead node, cannot know, and is refused the lock: the dead one may have lived on after that stamp. So is
+a node whose clock is ahead of all others, or whose token would be, as after such a clock has been set right: if it died
+with the lock, its heir could not know. That is said to the user, not hidden.
 """
 
 from __future__ import annotations
@@ -27,39 +27,54 @@ from dataclasses import dataclass
 from ..o2cb.errors import O2cbError
 
 MAX_LAG = 5.0
-"""Seconds by which this node's clock may be behind the newest live heartbeat."""
+"""Seconds by which this node's clock may be behind the newest heartbeat."""
+
+STALE = 6.0
+"""Seconds by which a time stamp may be old: nodes write it every 2 s, and it is read every 4 s."""
+
+MAX_AHEAD = 8.0
+"""Seconds by which a token may be ahead of all clocks: that of the mark on disk, and some for clocks that differ."""
 
 SECOND = 1_000_000
 """Tokens count microseconds."""
 
 
+class ClockError(O2cbError):
+    """The token cannot be known, or its successor could not. It may be once a clock is right and its node beats."""
+
+
 @dataclass(frozen=True)
 class Clocks:
-    """What a node knows of time when it takes a lock. Clocks in seconds since the epoch, `seen` is a token."""
+    """What a node knows of time when it takes a lock. All in seconds since the epoch, `seen` is a token."""
 
     own: float
-    newest_live: float
+    others: float
+    """The newest time stamp of another node that lives; 0 when there is none."""
+
     newest: float
     seen: int
-    silence: float
-    """So long a node may live after its last time stamp, before it resets itself."""
-
-
-class ClockError(O2cbError):
-    """The token cannot be known. It may be as soon as a node is seen to be dead that was ahead."""
 
 
 def next_token(previous: int | None, clocks: Clocks) -> int:
     """The token of a grant. `previous` is that of the value block, None when it is unknown.
 
-    Raises ClockError when it is unknown and this node's clock is too far behind to tell.
+    Raises ClockError when it is unknown and this node's clock is too far behind to tell, and when the token would be so
+    far ahead of all clocks that the next holder might fall behind it.
     """
-    if previous is None and clocks.newest_live - clocks.own > MAX_LAG:
+    behind = clocks.newest - clocks.own
+    before = clocks.own - clocks.others if clocks.others else 0.0
+    if previous is None and (behind > MAX_LAG or before > MAX_LAG + STALE):
+        how = f"{behind:.0f} s behind" if behind > MAX_LAG else f"{before:.0f} s ahead of"
         raise ClockError(
-            f"this node's clock is {clocks.newest_live - clocks.own:.0f} s behind the newest heartbeat of a live node, "
-            "and the last fencing token of the lock is not known: set the clock, for example with chrony"
+            f"this node's clock is {how} the newest heartbeat of another node, and the last fencing token of the lock "
+            "is not known: set the clocks, for example with chrony, on nodes that are down too"
         )
-    clock = max(clocks.own, clocks.newest)
-    if previous is None:
-        return max(int((clock + clocks.silence) * SECOND), clocks.seen + 1)
-    return max(previous + 1, int(clock * SECOND), clocks.seen + 1)
+    clock = int(max(clocks.own, clocks.newest) * SECOND)
+    number = max(clock, clocks.seen + 1) if previous is None else max(previous, clocks.seen) + 1
+    ahead = (number - clock) / SECOND
+    if ahead > MAX_AHEAD:
+        raise ClockError(
+            f"the fencing token would be {ahead:.0f} s ahead of all clocks, since one of them was: if this node died "
+            "with the lock, the next holder's could fall; set the clocks, and wait until they have caught up"
+        )
+    return number

@@ -306,10 +306,7 @@ def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
 
 
 def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left.
-
-    And the longest time that a node may live after its last one.
-    """
+    """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left."""
     live = _online()
     numbers = [node.number for node in live.cluster.nodes]
     reading = heartbeats.read(live.regions, numbers)
@@ -319,8 +316,7 @@ def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
             if beat.valid:
                 stamps[number] = max(stamps.get(number, 0), beat.sequence)
     own = live.cluster.node(live.local or "")
-    silence = live.cluster.timeouts.dead_seconds
-    return {"own": own.number if own else 0, "stamps": sorted(stamps.items()), "silence": silence}, []
+    return {"own": own.number if own else 0, "stamps": sorted(stamps.items())}, []
 
 
 def _mark(job: dict[str, Any], _descriptors: list[int]) -> Result:
