@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
-from faults.controller import wait_until
-from faults.referee.remote import Remote, remotes
+from faults.referee.remote import TAKES_A_LOCK, Remote, remotes, wait_for
 from lab.node import Node
 
 WAIT = 5
@@ -49,8 +47,7 @@ def assert_free_for_all(found: list[Remote], names: list[str]) -> None:
         assert sleeping == "", f"{remote.node.name}: {sleeping}"
 
 
-@contextmanager
-def held(node: Node, name: str, how: str) -> Iterator[None]:
+def held(node: Node, name: str, how: str) -> AbstractContextManager[None]:
     """The lock in some hands on this node."""
     mark = f"/run/{name}"
     stopped = f"echo $$ > {mark}; exec sleep 1000"
@@ -67,11 +64,7 @@ def held(node: Node, name: str, how: str) -> Iterator[None]:
             f"kill -KILL $(cat {mark}); rm {mark}",
         ),
     }[how]
-    node.run(begin, check=True, timeout=30)
-    try:
-        yield
-    finally:
-        node.run(end, check=True, timeout=30)
+    return node.changed(begin, end)
 
 
 @pytest.mark.parametrize("how", ["free", "busy", "merely cached by a foreign program", "of a frozen process"])
@@ -111,11 +104,7 @@ def test_a_request_is_answered_in_time_when_the_node_of_the_holder(provisioned: 
         victim.wait_for_boot(boots)
     else:
         victim.boot()
-    wait_until(
-        lambda: victim.run("o2ctl lock hold back --wait 5 && o2ctl lock release back", timeout=60).ok,
-        120,
-        lambda: f"{victim.name} takes no lock after it came back",
-    )
+    wait_for(victim, TAKES_A_LOCK, 120)
     with remotes(provisioned) as found:
         assert_free_for_all(found, names)
     assert [node.resets() for node in (one, other)] == resets

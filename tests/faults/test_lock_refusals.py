@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from faults.controller import wait_until
+from faults.referee.remote import TAKES_A_LOCK, wait_for
 from lab.node import Node
 
 MARKS = "/var/lib/o2keep"
@@ -28,16 +28,6 @@ def refusal(node: Node, command: str = "o2ctl lock hold refused --wait 1") -> st
     return done.stderr
 
 
-@contextmanager
-def broken(node: Node, how: str, mend: str) -> Iterator[None]:
-    """Something out of order on the node, by shell commands."""
-    node.run(how, check=True)
-    try:
-        yield
-    finally:
-        node.run(mend, check=True)
-
-
 def assert_works_again(node: Node) -> None:
     assert node.run("o2ctl lock hold refused --wait 5 && o2ctl lock release refused", timeout=60).ok
 
@@ -50,11 +40,7 @@ def offline(node: Node) -> Iterator[None]:
         yield
     finally:
         node.run("systemctl start o2cb dlm.mount", timeout=180, check=True)
-        wait_until(
-            lambda: node.run("o2ctl lock hold back --wait 5 && o2ctl lock release back", timeout=60).ok,
-            60,
-            lambda: f"{node.name}: no lock could be taken after it was offline",
-        )
+        wait_for(node, TAKES_A_LOCK, 60)
 
 
 def test_nobody_but_root_gets_a_lock(players: list[Node]) -> None:
@@ -69,7 +55,7 @@ def test_an_offline_node_gets_no_lock_and_says_why(players: list[Node]) -> None:
 
 def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]) -> None:
     node = players[0]
-    with broken(node, "mv /run/o2keep/socket /run/o2keep/away", "mv /run/o2keep/away /run/o2keep/socket"):
+    with node.changed("mv /run/o2keep/socket /run/o2keep/away", "mv /run/o2keep/away /run/o2keep/socket"):
         done = node.run("o2ctl lock hold refused", timeout=30)
         assert (done.rc, "run role ocfs2.o2cb.dlmfs" in done.stderr) == (1, True), done.stderr
 
@@ -77,7 +63,7 @@ def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]
 def test_a_frozen_keeper_does_not_keep_its_caller(players: list[Node]) -> None:
     node = players[0]
     signal = "systemctl kill --kill-who=main o2keep --signal"
-    with broken(node, f"{signal}=STOP", f"{signal}=CONT"):
+    with node.changed(f"{signal}=STOP", f"{signal}=CONT"):
         done = node.run("o2ctl lock hold refused", timeout=60)
         assert (done.rc, "o2keep did not answer" in done.stderr) == (1, True), done.stderr
     assert_works_again(node)
@@ -86,7 +72,7 @@ def test_a_frozen_keeper_does_not_keep_its_caller(players: list[Node]) -> None:
 def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
     node = players[0]
     fill = f"mount -t tmpfs -o size=4k none {MARKS} && head -c 4096 /dev/zero > {MARKS}/full"
-    with broken(node, fill, f"umount {MARKS}"):
+    with node.changed(fill, f"umount {MARKS}"):
         time.sleep(MARK_SECONDS)
         said = refusal(node)
         assert "a later token might fall" in said
@@ -97,7 +83,7 @@ def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
 def test_a_full_run_directory_stops_no_lock(players: list[Node]) -> None:
     """The socket is there already, and what o2keep writes elsewhere is in /var."""
     node = players[0]
-    with broken(node, "head -c 1G /dev/zero > /run/full 2> /dev/null || true", "rm /run/full"):
+    with node.changed("head -c 1G /dev/zero > /run/full 2> /dev/null || true", "rm /run/full"):
         assert "100%" in node.run("df /run", timeout=30).stdout
         assert_works_again(node)
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from faults.controller import Controller, wait_until
-from faults.referee.remote import Remote, remotes
+from faults.referee.remote import TAKES_A_LOCK, Remote, remotes, wait_for
 from lab import Lab
 from lab.node import Node
 
@@ -52,16 +52,6 @@ def o2ctl(node: Node, words: str, seconds: float = 30) -> Any:
 
 def main_process(node: Node) -> str:
     return node.run("systemctl show o2keep -p MainPID --value", timeout=30, check=True).stdout.strip()
-
-
-def wait_for(node: Node, command: str, seconds: float) -> float:
-    """Seconds until the command succeeds."""
-    started = time.monotonic()
-    while time.monotonic() - started < seconds:
-        if node.run(command, timeout=30).ok:
-            return time.monotonic() - started
-        time.sleep(0.1)
-    pytest.fail(f"{node.name}: not within {seconds} s: {command}")
 
 
 def test_of_three_nodes_exactly_one_gets_each_lock(lab: Lab, players: list[Node]) -> None:
@@ -324,7 +314,7 @@ def test_no_token_falls_when_holders_die_one_after_another(players: list[Node]) 
                 holder.kill()
         assert o2ctl(other, "lock release deaths").ok
         holder.boot()
-        wait_for(holder, "o2ctl keep status && o2ctl lock hold back --wait 5 && o2ctl lock release back", 120)
+        wait_for(holder, TAKES_A_LOCK, 120)
 
 
 @contextmanager
@@ -354,4 +344,4 @@ def test_no_token_falls_where_clocks_are_an_hour_apart(players: list[Node]) -> N
     assert granted.ok, granted.stderr
     assert json.loads(granted.stdout)["token"] > held["token"]
     assert o2ctl(right, "lock release clocks").ok
-    wait_for(ahead, "o2ctl lock hold back --wait 5 && o2ctl lock release back", 120)
+    wait_for(ahead, TAKES_A_LOCK, 120)

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -241,6 +242,15 @@ class Node:
                 f"{self.name}: `{script}` ended with {result.rc}: {result.stderr.strip() or result.stdout.strip()}"
             )
         return result
+
+    @contextmanager
+    def changed(self, change: str, back: str) -> Iterator[None]:
+        """Change something on the node by a shell command, and put it back at the end of the block."""
+        self.run(change, check=True)
+        try:
+            yield
+        finally:
+            self.run(back, check=True)
 
     def report(self) -> Report:
         """Everything about the node at a glance."""

@@ -13,11 +13,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from faults.controller import wait_until
 from lab import ssh
 from lab.node import Node
 
 SECONDS = 20.0
 """What an answer may take beyond the wait of its request."""
+
+
+TAKES_A_LOCK = "o2ctl lock hold back --wait 5 && o2ctl lock release back"
+"""Succeeds on a node that is back: online, with o2keep, and with nobody in recovery."""
+
+
+def wait_for(node: Node, command: str, seconds: float) -> None:
+    """Wait until the command succeeds on the node."""
+    wait_until(
+        lambda: node.run(command, timeout=60).ok, seconds, lambda: f"{node.name}: not within {seconds} s: {command}"
+    )
 
 
 class Remote:

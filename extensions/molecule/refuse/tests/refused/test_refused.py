@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +42,6 @@ def refuses(lab: Lab, untouched: Untouched, tmp_path: Path) -> Refuses:
         assert missing == [], said
 
     return run
-
-
-@contextmanager
-def changed(node: Node, change: str, back: str) -> Iterator[None]:
-    """Change something on a node, and put it back."""
-    node.run(change, check=True)
-    try:
-        yield
-    finally:
-        node.run(back, check=True)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +113,7 @@ def test_a_device_holds_something(refuses: Refuses, nodes: list[Node], write: st
 
 def test_the_running_kernel_has_no_modules(refuses: Refuses, nodes: list[Node]) -> None:
     hide = f"mv {KERNEL}/kernel/fs/ocfs2 /root/ && depmod"
-    with changed(nodes[1], hide, f"mv /root/ocfs2 {KERNEL}/kernel/fs/ && depmod"):
+    with nodes[1].changed(hide, f"mv /root/ocfs2 {KERNEL}/kernel/fs/ && depmod"):
         refuses("node2", "the running kernel 6.", "ocfs2_dlmfs", "linux-image-")
 
 
@@ -131,18 +121,18 @@ def test_the_next_kernel_has_no_modules(refuses: Refuses, nodes: list[Node]) -> 
     new = "6.99.0-cloud-amd64"
     install = f"mkdir /lib/modules/{new} && touch /lib/modules/{new}/modules.dep /boot/vmlinuz-{new}"
     back = f"rm -r /lib/modules/{new} /boot/vmlinuz-{new}; ln -sfn boot/vmlinuz-$(uname -r) /vmlinuz"
-    with changed(nodes[1], f"{install} && ln -sfn boot/vmlinuz-{new} /vmlinuz", back):
+    with nodes[1].changed(f"{install} && ln -sfn boot/vmlinuz-{new} /vmlinuz", back):
         refuses("node2", f"the next kernel {new}", "ocfs2_dlmfs", "linux-image-amd64")
 
 
 def test_cluster_conf_has_carriage_returns(refuses: Refuses, nodes: list[Node]) -> None:
     conf = r"cluster:\r\n\tname = lab\r\n\tnode_count = 0\r\n\theartbeat_mode = global\r\n\r\n"
-    with changed(nodes[1], f"mkdir /etc/ocfs2 && printf '{conf}' > /etc/ocfs2/cluster.conf", "rm -r /etc/ocfs2"):
+    with nodes[1].changed(f"mkdir /etc/ocfs2 && printf '{conf}' > /etc/ocfs2/cluster.conf", "rm -r /etc/ocfs2"):
         refuses("node2", "cluster.conf", "line 1", "carriage return", "sed -i")
 
 
 def test_cluster_conf_of_one_host_has_a_further_node(refuses: Refuses, nodes: list[Node]) -> None:
     conf = r"cluster:\n\tname = lab\n\tnode_count = 1\n\nnode:\n\tname = node9\n\tnumber = 9\n\tip_address = 10.22.0.19"
     conf += r"\n\tip_port = 7777\n\tcluster = lab\n"
-    with changed(nodes[2], f"mkdir /etc/ocfs2 && printf '{conf}' > /etc/ocfs2/cluster.conf", "rm -r /etc/ocfs2"):
+    with nodes[2].changed(f"mkdir /etc/ocfs2 && printf '{conf}' > /etc/ocfs2/cluster.conf", "rm -r /etc/ocfs2"):
         refuses("node3 would have node node9", "node1, node2 not", "o2cb_purge=true")
