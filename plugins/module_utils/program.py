@@ -27,6 +27,14 @@ def main(arguments: Sequence[str]) -> int:
         from .ctl import commands
 
         return commands.main(rest)
+    if verb == "libvirt-hook":
+        from .vm import hook
+
+        return hook.main(rest)
+    if verb == "vm-settle":
+        from .vm import settling
+
+        return settling.main(rest)
     from .o2cb import boot
 
     return boot.main(list(arguments))

@@ -22,11 +22,15 @@ GRACE = 15.0
 
 
 class Client:
-    """One connection. Every call has a deadline and raises O2cbError with a text for people."""
+    """One connection. Every call has a deadline and raises O2cbError with a text for people.
 
-    def __init__(self, path: str = SOCKET) -> None:
+    `grace`, in seconds, is for callers that cannot wait as long as GRACE.
+    """
+
+    def __init__(self, path: str = SOCKET, grace: float = GRACE) -> None:
+        self.grace = grace
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        self.sock.settimeout(GRACE)
+        self.sock.settimeout(self.grace)
         try:
             self.sock.connect(path)
         except PermissionError:
@@ -39,7 +43,7 @@ class Client:
 
     def ask(self, message: dict[str, Any], seconds: float = 0.0) -> tuple[dict[str, Any], list[int]]:
         """Send a request and return its answer, at the latest `seconds` and a little after."""
-        self.sock.settimeout(seconds + GRACE)
+        self.sock.settimeout(seconds + self.grace)
         try:
             channel.send(self.sock, message)
             received = channel.receive(self.sock)
