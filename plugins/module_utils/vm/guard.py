@@ -47,13 +47,10 @@ from ..o2cb.errors import O2cbError
 from .machine import Machine
 
 STARTING_SECONDS = 300.0
-"""So long after `prepare` a lock without a process may belong to a machine that is just being started."""
+"""So long after `prepare` or `migrate` a lock without a process may belong to a machine that is just being started."""
 
 LAUNCH_SECONDS = 240.0
-"""QEMU is not launched later than this after `prepare`: somebody may soon take the lock for left behind."""
-
-INCOMING_SECONDS = 120.0
-"""So long after `migrate` the machine may still be without a process."""
+"""QEMU is not launched later than this after them: somebody may soon take the lock for left behind."""
 
 ENTER_SECONDS = 3.0
 """Wait for `incoming`: others hold it for a moment only, when they start the machine too. Or for a whole migration."""
@@ -182,11 +179,11 @@ def prepare(machine: Machine) -> Call[Verdict]:
 def start(machine: Machine) -> Call[Verdict]:
     """Before QEMU is launched."""
     view: View = yield Look(machine)
-    if view.run and view.run.age <= LAUNCH_SECONDS:
+    received = view.incoming if view.incoming and machine.permit == view.incoming.token else None
+    held = view.run or received
+    if held and held.age <= LAUNCH_SECONDS:
         return ALLOWED
-    if view.incoming and machine.permit == view.incoming.token:
-        return ALLOWED
-    late = f"its start took longer than {LAUNCH_SECONDS:g} s" if view.run else "its lock was released meanwhile"
+    late = f"its start took longer than {LAUNCH_SECONDS:g} s" if held else "its lock was released meanwhile"
     return _refusal(machine, f"{late}: start it again")
 
 
@@ -295,9 +292,7 @@ def settle(machine: Machine, ending: bool) -> Call[tuple[bool, str]]:
 
 def may_be_starting(view: View) -> bool:
     """Whether locks without a process are young enough for a machine that is still to come."""
-    return bool(
-        (view.run and view.run.age < STARTING_SECONDS) or (view.incoming and view.incoming.age < INCOMING_SECONDS)
-    )
+    return any(held is not None and held.age < STARTING_SECONDS for held in (view.run, view.incoming))
 
 
 def _take_run(machine: Machine) -> Call[Taken]:

@@ -12,6 +12,7 @@ import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from xml.parsers import expat
 
 from ..o2cb.errors import O2cbError
 
@@ -24,9 +25,8 @@ INCOMING = "vm-in:"
 
 NAMESPACE = "https://github.com/ocfs2/o2cb-ansible/vm"
 _PERMIT = "permit"
-_OLD_PERMIT = re.compile(rf'[ \t]*<o2cb:permit xmlns:o2cb="{re.escape(NAMESPACE)}"[^<>]*/>\n?')
-_DOMAIN = re.compile(r"<domain\b[^<>]*>\n?")
-_METADATA = re.compile(r"^ {0,2}<metadata(?:/>|>)\n?", re.MULTILINE)
+_OLD_PERMIT = re.compile(rf'\s*<o2cb:permit xmlns:o2cb="{re.escape(NAMESPACE)}"[^<>]*/>')
+_TAG = re.compile(rb"""<[^\s/>]+(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*\s*/?>""")
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,37 @@ class Machine:
 
     def with_permit(self, token: int) -> str:
         """The description with this permit in its metadata and without older ones, all else byte for byte as it is."""
-        text = _OLD_PERMIT.sub("", self.xml)
-        element = f'<o2cb:{_PERMIT} xmlns:o2cb="{NAMESPACE}" token="{token}"/>\n'
-        begin = _DOMAIN.search(text)
-        if begin is None:
-            raise O2cbError(f"the description of {self} has no element domain")
-        found = _METADATA.search(text, begin.end())
-        if found is None:
-            cut = begin.end()
-            return f"{text[:cut]}  <metadata>\n    {element}  </metadata>\n{text[cut:]}"
-        if found.group().strip() == "<metadata/>":
-            return f"{text[: found.start()]}  <metadata>\n    {element}  </metadata>\n{text[found.end() :]}"
-        return f"{text[: found.end()]}    {element}{text[found.end() :]}"
+        data = _OLD_PERMIT.sub("", self.xml).encode()
+        element = f'<o2cb:{_PERMIT} xmlns:o2cb="{NAMESPACE}" token="{token}"/>'
+        domain, metadata = _places(data)
+        if metadata is None:
+            begin = end = domain.end()
+            inserted = f"\n  <metadata>\n    {element}\n  </metadata>"
+        elif metadata.group().endswith(b"/>"):
+            begin, end = metadata.span()
+            inserted = f"<metadata>\n    {element}\n  </metadata>"
+        else:
+            begin = end = metadata.end()
+            inserted = f"\n    {element}"
+        return (data[:begin] + inserted.encode() + data[end:]).decode("utf-8", "replace")
+
+
+def _places(data: bytes) -> tuple[re.Match[bytes], re.Match[bytes] | None]:
+    """The tags with which the description and its metadata begin."""
+    found: list[int] = []
+    path: list[str] = []
+    parser = expat.ParserCreate()
+
+    def begin(name: str, _attributes: object) -> None:
+        if not path or (path == ["domain"] and name == "metadata"):
+            found.append(parser.CurrentByteIndex)
+        path.append(name)
+
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = lambda _name: path.pop()
+    parser.Parse(data, True)
+    tags = [match for match in (_TAG.match(data, place) for place in found[:2]) if match]
+    return tags[0], tags[1] if len(tags) > 1 else None
 
 
 def parse(data: bytes) -> Machine:
