@@ -15,8 +15,17 @@ for lock in json.load(sys.stdin)["locks"]:
         print(lock["name"])' 2> /dev/null
 }
 
+# The virtual machines of this node, one a line.
+_o2ctl_machines() {
+    timeout 2 o2ctl vm list --json 2> /dev/null | python3 -c '
+import json, sys
+for machine in json.load(sys.stdin)["machines"]:
+    if machine["name"].isprintable():
+        print(machine["name"])' 2> /dev/null
+}
+
 _o2ctl() {
-    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[2]} words='' name index
+    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[2]} words='' name names index
     COMPREPLY=()
     for ((index = 3; index < COMP_CWORD; index++)); do
         [[ ${COMP_WORDS[index]} == -- ]] || continue
@@ -28,28 +37,35 @@ _o2ctl() {
         return
     done
     case $COMP_CWORD:$previous in
-        1:*) words='lock keep --help' ;;
+        1:*) words='lock keep vm --help' ;;
         2:lock) words='run hold release who list --help' ;;
         2:keep) words='status --help' ;;
+        2:vm) words='list check release --help' ;;
         *:--mode) words='exclusive shared CR PR PW EX' ;;
         *:--wait | *:--owner | *:--domain) ;;
         *)
-            case $verb in
-                run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
-                hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;
-                release | who) words='--domain --json --help' ;;
-                list | status) words='--json --help' ;;
+            case ${COMP_WORDS[1]}:$verb in
+                vm:release) words='--force --json --help' ;;
+                vm:*) words='--json --help' ;;
+                *:run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
+                *:hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;
+                *:release | *:who) words='--domain --json --help' ;;
+                *:list | *:status) words='--json --help' ;;
             esac
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
-    if [[ $COMP_CWORD == 3 && $cur != -* && ($verb == release || $verb == who) ]]; then
-        COMPREPLY=()
-        while IFS= read -r name; do
-            printf -v name %q "$name"
-            [[ $name != "$cur"* ]] || COMPREPLY+=("$name")
-        done < <(_o2ctl_held)
-    fi
+    [[ $COMP_CWORD -ge 3 && $cur != -* ]] || return
+    case ${COMP_WORDS[1]}:$verb:$COMP_CWORD in
+        lock:release:3 | lock:who:3) names=_o2ctl_held ;;
+        vm:release:3 | vm:list:*) names=_o2ctl_machines ;;
+        *) return ;;
+    esac
+    COMPREPLY=()
+    while IFS= read -r name; do
+        printf -v name %q "$name"
+        [[ $name != "$cur"* ]] || COMPREPLY+=("$name")
+    done < <("$names")
 }
 
 complete -F _o2ctl o2ctl

@@ -92,6 +92,23 @@ def test_completion_offers_the_node_locks_that_are_held(holding, verb):
     assert not (holding / "evil").exists()
 
 
+@pytest.fixture
+def running(tmp_path: Path) -> Path:
+    """A directory with an o2ctl that lists these machines."""
+    machines = {"machines": [{"name": name} for name in ("web", "my web", "w$(touch evil)", "mail", "w\n")]}
+    (tmp_path / "list").write_text(json.dumps(machines))
+    (tmp_path / "o2ctl").write_text(f'#!/bin/sh\n[ "$*" = "vm list --json" ] && cat {tmp_path}/list\n')
+    (tmp_path / "o2ctl").chmod(0o755)
+    return tmp_path
+
+
+def test_completion_offers_the_machines_of_this_node(running):
+    assert complete(running, "vm", "release", "w") == ["web", r"w\$\(touch\ evil\)"]
+    assert complete(running, "vm", "list", "web", "m") == [r"my\ web", "mail"]
+    assert complete(running, "vm", "check", "w") == [""]
+    assert not (running / "evil").exists()
+
+
 def test_completion_is_silent_where_o2keep_is(tmp_path):
     assert complete(tmp_path, "lock", "release", "") == [""]
 
