@@ -505,8 +505,14 @@ class Keeper:
     # release
 
     def _release(self, client: Client, message: dict[str, Any]) -> None:
+        """Release a node lock: the one with this `token`, where one is given, and no other that was taken since."""
         domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
-        self._release_within(RELEASE_SECONDS, client, (domain, names.stored(str(message["name"]))))
+        key = (domain, names.stored(str(message["name"])))
+        held = self._node_lock(key)
+        if "token" in message and held is not None and held.what.token != message["token"]:
+            self.answer(client, {"released": False, "changed": False})
+            return
+        self._release_within(RELEASE_SECONDS, client, key)
 
     def _release_within(self, seconds: float, client: Client, key: tuple[str, str]) -> None:
         """A try to convert the lock, that nobody may be waiting for any more, has to come to its end first."""

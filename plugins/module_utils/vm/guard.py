@@ -118,10 +118,11 @@ class Take:
 
 @dataclass(frozen=True)
 class Release:
-    """No answer. A lock that this node does not hold stays as it is."""
+    """No answer. Only the lock of this token: one that was taken since somebody looked stays as it is."""
 
     machine: Machine
     lock: str
+    token: int
 
 
 @dataclass(frozen=True)
@@ -134,10 +135,10 @@ class Who:
 
 @dataclass(frozen=True)
 class Settle:
-    """Have `settle` run from now on. No answer."""
+    """Have `settle` run from now on, until it has released the lock `ending`, where that is not 0. No answer."""
 
     machine: Machine
-    ending: bool = False
+    ending: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,21 +195,18 @@ def migrate(machine: Machine) -> Call[Verdict]:
         return _refusal(machine, f"process {view.pids[0]} of this node runs it already")
     if view.run and view.run.age < STARTING_SECONDS:
         return _refusal(machine, "it is just being started on this node")
-    if view.run:
-        yield Release(machine, machine.run)
-    if view.incoming:
-        # Of an attempt that came to nothing: libvirt brings in one machine of a UUID at a time.
-        yield Release(machine, machine.incoming)
+    # What is left over, also of an attempt that came to nothing: libvirt brings in one machine of a UUID at a time.
+    yield from _let_go(machine, view)
     entered = yield from _enter(machine)
     if not entered.held:
         return _refusal(machine, entered.text)
     try:
         verdict = yield from _receive(machine, entered.token)
     except O2cbError:
-        yield Release(machine, machine.incoming)
+        yield Release(machine, machine.incoming, entered.token)
         raise
     if not verdict.output:
-        yield Release(machine, machine.incoming)
+        yield Release(machine, machine.incoming, entered.token)
     return verdict
 
 
@@ -216,7 +214,7 @@ def _receive(machine: Machine, permit: int) -> Call[Verdict]:
     """Whether somebody is there from whom the machine can come; without output it is not received under the permit."""
     probe: Taken = yield Take(machine, machine.run)
     if probe.held:
-        yield Release(machine, machine.run)
+        yield Release(machine, machine.run, probe.token)
         return ALLOWED
     if probe.reason != BUSY:
         return _refusal(machine, probe.text)
@@ -236,7 +234,7 @@ def release(machine: Machine) -> Call[Verdict]:
     if view.pids:
         if not (view.run or view.incoming):
             return ALLOWED
-        yield Settle(machine, ending=True)
+        yield Settle(machine, ending=(view.run or view.incoming or Held(0, 0)).token)
         text = f"{machine}: libvirt says that it has ended, and process {view.pids[0]} of it lives: its lock stays held"
         return Verdict(True, text, alarm=True)
     yield from _let_go(machine, view)
@@ -262,15 +260,20 @@ def reconnect(machine: Machine) -> Call[Verdict]:
     return Verdict(True, text, alarm=bool(text))
 
 
-def settle(machine: Machine, ending: bool) -> Call[tuple[bool, str]]:
-    """One step towards a state that lasts: whether it is reached, and else what is waited for or wrong."""
+def settle(machine: Machine, ending: int = 0) -> Call[tuple[bool, str]]:
+    """One step towards a state that lasts: whether it is reached, and else what is waited for or wrong.
+
+    With the token of a lock `ending`, whose machine is said to have ended, that is a state without this lock.
+    """
     view: View = yield Look(machine)
+    if ending and ending not in [held.token for held in (view.run, view.incoming) if held]:
+        return True, ""
     if not view.pids:
         if not ending and may_be_starting(view):
             return False, f"{machine} is awaited on this node"
         yield from _let_go(machine, view)
         return True, ""
-    if ending and (view.run or view.incoming):
+    if ending:
         return False, f"{machine}: libvirt says that it has ended, and process {view.pids[0]} of it lives"
     if not view.run:
         elsewhere: Holder | None = yield Who(machine, machine.run)
@@ -286,7 +289,7 @@ def settle(machine: Machine, ending: bool) -> Call[tuple[bool, str]]:
         if not taken.held:
             return False, _unguarded(machine, taken)
     if view.incoming:
-        yield Release(machine, machine.incoming)
+        yield Release(machine, machine.incoming, view.incoming.token)
     return True, ""
 
 
@@ -305,12 +308,12 @@ def _take_run(machine: Machine) -> Call[Taken]:
         if not taken.held and taken.holder and taken.holder.here:
             view: View = yield Look(machine)
             if view.run and not view.pids and view.run.age >= STARTING_SECONDS:
-                yield Release(machine, machine.run)
+                yield Release(machine, machine.run, view.run.token)
                 taken = yield Take(machine, machine.run)
     except O2cbError:
-        yield Release(machine, machine.incoming)
+        yield Release(machine, machine.incoming, entered.token)
         raise
-    yield Release(machine, machine.incoming)
+    yield Release(machine, machine.incoming, entered.token)
     return taken if taken.held else replace(taken, text=_reason(taken))
 
 
@@ -320,7 +323,7 @@ def _enter(machine: Machine) -> Call[Taken]:
     if not taken.held and taken.holder and taken.holder.here:
         view: View = yield Look(machine)
         if view.incoming and not view.pids and view.incoming.age >= 2 * ENTER_SECONDS:
-            yield Release(machine, machine.incoming)
+            yield Release(machine, machine.incoming, view.incoming.token)
             taken = yield Take(machine, machine.incoming)
     if taken.held or taken.reason != BUSY:
         return taken
@@ -333,9 +336,9 @@ def _enter(machine: Machine) -> Call[Taken]:
 
 def _let_go(machine: Machine, view: View) -> Call[None]:
     if view.incoming:
-        yield Release(machine, machine.incoming)
+        yield Release(machine, machine.incoming, view.incoming.token)
     if view.run:
-        yield Release(machine, machine.run)
+        yield Release(machine, machine.run, view.run.token)
 
 
 def _reason(taken: Taken) -> str:

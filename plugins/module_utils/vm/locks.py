@@ -70,9 +70,10 @@ class Locks:
         text = f"the lock manager has not answered{asleep}; while a node is being recovered, or is cut off, try again"
         return Taken(False, reason=str(answer["reason"]), text=text)
 
-    def release(self, lock: str) -> None:
+    def release(self, lock: str, token: int) -> None:
+        """Release the lock that has this token; one that was taken since stays held."""
         self._deadline = max(self._deadline, time.monotonic() + CLEANUP_SECONDS)
-        self._ask({"op": "release", "name": lock}, 0.0)
+        self._ask({"op": "release", "name": lock, "token": token}, 0.0)
 
     def who(self, lock: str) -> Holder | None:
         return _holder(self.record(lock))

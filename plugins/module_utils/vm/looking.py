@@ -70,7 +70,7 @@ def unsettled(found: Here) -> list[Machine]:
 
 def check(one: Machine) -> str:
     """Bring the locks of one machine into order; what is still wrong then, or an empty string."""
-    settled, text = system.carry_out(guard.settle(one, ending=False), System(CHECK_SECONDS).answer)
+    settled, text = system.carry_out(guard.settle(one), System(CHECK_SECONDS).answer)
     return "" if settled else text
 
 
@@ -84,7 +84,7 @@ def release(word: str, force: bool) -> tuple[Machine, list[str]]:
     if guard.may_be_starting(view) and not force:
         raise O2cbError(f"{one} may just be starting on this node: try again in {guard.STARTING_SECONDS:g} s")
     locks = Locks(SECONDS)
-    held = [lock for lock, own in ((one.incoming, view.incoming), (one.run, view.run)) if own]
-    for lock in held:
-        locks.release(lock)
-    return one, held
+    held = [(lock, own.token) for lock, own in ((one.incoming, view.incoming), (one.run, view.run)) if own]
+    for lock, token in held:
+        locks.release(lock, token)
+    return one, [lock for lock, _token in held]

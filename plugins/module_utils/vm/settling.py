@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""`vm-settle [--ending] UUID NAME`: wait beside libvirt until a machine's locks are as they should be.
+"""`vm-settle [--ending TOKEN] UUID NAME`: wait beside libvirt until a machine's locks are as they should be.
 
 It runs in a transient unit of its own, and looks once a second; the decisions are those of `guard.settle`.
 """
@@ -29,7 +29,9 @@ AGAIN_SECONDS = 3600.0
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="o2cb.pyz vm-settle", description="Wait until a machine's locks are right.")
-    parser.add_argument("--ending", action="store_true", help="the machine is said to have ended")
+    parser.add_argument(
+        "--ending", type=int, default=0, help="token of the lock of a machine that is said to have ended"
+    )
     parser.add_argument("uuid")
     parser.add_argument("name")
     options = parser.parse_args(arguments)
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def wait(found: Machine, ending: bool) -> None:
+def wait(found: Machine, ending: int) -> None:
     """Until it is settled. What is wrong is told in the journal, late and then seldom."""
     alarm = time.monotonic() + (ENDING_ALARM_SECONDS if ending else MIGRATION_ALARM_SECONDS)
     while True:

@@ -39,14 +39,14 @@ class System:
         if isinstance(ask, guard.Take):
             return self._locks.take(ask.machine, ask.lock, ask.wait)
         if isinstance(ask, guard.Release):
-            return self._locks.release(ask.lock)
+            return self._locks.release(ask.lock, ask.token)
         if isinstance(ask, guard.Who):
             return self._locks.who(ask.lock)
         if isinstance(ask, guard.Settle):
             return self._settle(ask.machine, ask.ending)
         return time.sleep(ask.seconds)
 
-    def _settle(self, found: Machine, ending: bool) -> None:
+    def _settle(self, found: Machine, ending: int) -> None:
         """In a unit of its own: what a hook starts must neither keep libvirt waiting nor end with it."""
         command = [
             "systemd-run",
@@ -60,7 +60,7 @@ class System:
             "/usr/bin/python3",
             units.PROGRAM,
             "vm-settle",
-            *(["--ending"] if ending else []),
+            *(["--ending", str(ending)] if ending else []),
             "--",
             found.uuid,
             found.name,

@@ -218,7 +218,7 @@ def test_a_lock_that_was_left_behind_does_not_keep_the_machine_from_its_own_node
     lab.end(one)
     lab.call(one, "prepare")
     lab.now += STARTING_SECONDS
-    assert lab.run(one, guard.settle(WEB, False)) == (True, "")
+    assert lab.run(one, guard.settle(WEB)) == (True, "")
     assert lab.held() == {}
 
 
@@ -262,7 +262,7 @@ def test_when_o2keep_fails_in_the_middle_nothing_is_started_and_nothing_stays_fo
     if not verdict.allowed:
         lab.call(one, "release")
     lab.now += STARTING_SECONDS
-    lab.run(one, guard.settle(WEB, False))
+    lab.run(one, guard.settle(WEB))
     lab.settle(one)
     assert lab.held() == ({"vm:": 2} if operation == "migrate" else {})
 

@@ -106,7 +106,7 @@ class Cluster(World):
     def reconnect(self, node: Node) -> Steps:
         return self.judged(node, guard.reconnect(WEB))
 
-    def unit(self, node: Node, ending: bool) -> Steps:
+    def unit(self, node: Node, ending: int) -> Steps:
         """It looks again and again, until it is settled."""
         settled = False
         while not settled:
@@ -115,7 +115,7 @@ class Cluster(World):
                 yield
 
     def check(self, node: Node) -> Steps:
-        return self.steps(node, guard.settle(WEB, ending=False))
+        return self.steps(node, guard.settle(WEB))
 
     # what can happen
 
@@ -193,7 +193,7 @@ class Cluster(World):
                 self.run(node, guard.reconnect(WEB))
             for node in self.nodes:
                 if node.alive:
-                    self.run(node, guard.settle(WEB, ending=False))
+                    self.run(node, guard.settle(WEB))
 
 
 def play(choices: list[int]) -> Cluster:
@@ -255,8 +255,7 @@ def takes_any_lock_for_a_permit(machine: Machine) -> guard.Call[Verdict]:
 
 
 def believes_that_it_has_ended(machine: Machine) -> guard.Call[Verdict]:
-    yield guard.Release(machine, machine.run)
-    yield guard.Release(machine, machine.incoming)
+    yield from guard._let_go(machine, (yield guard.Look(machine)))
     return guard.ALLOWED
 
 

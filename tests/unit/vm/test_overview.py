@@ -118,7 +118,8 @@ def test_a_lock_is_released_by_hand_only_of_what_does_not_run(monkeypatch, capsy
     class Locks:
         def __init__(self, seconds: float) -> None: ...
 
-        def release(self, name: str) -> None:
+        def release(self, name: str, token: int) -> None:
+            assert token == 17
             released.append(name)
 
     released: list[str] = []

@@ -24,7 +24,7 @@ def xml(uuid: str = UUID, name: str = "web") -> str:
     )
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A node: is it alive, does o2keep answer, the machine's process if there is one, what `settle` is to do."""
 
@@ -32,8 +32,8 @@ class Node:
     alive: bool = True
     keeper: bool = True
     pid: int = 0
-    settling: list[bool] = field(default_factory=list)
-    """For each unit of `settle` whether the machine is said to have ended."""
+    settling: list[int] = field(default_factory=list)
+    """For each unit of `settle` the token of the lock that it is to release in the end, or 0."""
 
     migration: Node | None = None
     """The source of the migration by which the process of this node has come, or is to come."""
@@ -62,7 +62,7 @@ class World:
         if isinstance(ask, guard.Who):
             return self._holder(node, ask.lock)
         if isinstance(ask, guard.Release):
-            if ask.lock in self.locks and self.locks[ask.lock][0] is node:
+            if self.locks.get(ask.lock, (None, 0))[:2] == (node, ask.token):
                 del self.locks[ask.lock]
             return None
         if ask.lock in self.locks:
