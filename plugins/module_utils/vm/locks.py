@@ -25,6 +25,9 @@ ANSWER_SECONDS = 3.5
 CLEANUP_SECONDS = 1.0
 """What was taken is released even after the time is over; this long is waited for that."""
 
+RESTART_SECONDS = 2.0
+"""o2keep listens again this soon after it was restarted or killed."""
+
 _PAUSE_SECONDS = 0.1
 
 
@@ -108,12 +111,13 @@ class Locks:
             raise
 
     def _open(self, wait: float) -> Client:
-        """The connection, with a deadline. o2keep may just be restarted: then it listens within a second."""
+        """The connection, with a deadline. o2keep may just be restarted."""
+        deadline = min(self._deadline, time.monotonic() + RESTART_SECONDS)
         while self._client is None:
             try:
                 self._client = self._connect()
             except O2cbError:
-                if time.monotonic() + _PAUSE_SECONDS > self._deadline or os.geteuid() != 0:
+                if time.monotonic() + _PAUSE_SECONDS > deadline or os.geteuid() != 0:
                     raise
                 time.sleep(_PAUSE_SECONDS)
         left = self._deadline - time.monotonic()
