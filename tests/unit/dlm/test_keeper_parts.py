@@ -11,11 +11,13 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import channel, mark
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.keeper import Keeper
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.loop import Loop
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.mark import AHEAD, Mark
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.server import Client, Server
@@ -187,6 +189,23 @@ def test_a_request_is_answered_whatever_it_is(tmp_path, monkeypatch, request_, a
         loop.turn(1)
         assert channel.receive(client) == (answer, [])
     loop.turn(1)
+
+
+@pytest.mark.parametrize(
+    ("message", "released"),
+    [({}, True), ({"token": 17}, True), ({"token": 18}, False), ({"token": None}, False)],
+)
+def test_a_lock_that_was_taken_anew_is_not_released_by_the_token_of_the_old_one(message, released):
+    answers: list[dict[str, Any]] = []
+    releases: list[tuple[str, str]] = []
+    keeper = SimpleNamespace(
+        _node_lock=lambda key: SimpleNamespace(what=SimpleNamespace(token=17)),
+        _release_within=lambda seconds, client, key: releases.append(key),
+        answer=lambda client, answer: answers.append(answer),
+    )
+    Keeper._release(keeper, None, {"name": "a", **message})
+    assert releases == ([("o2cb", "a")] if released else [])
+    assert answers == ([] if released else [{"released": False, "changed": False}])
 
 
 def test_nobody_but_root_is_answered(tmp_path, monkeypatch):
