@@ -166,6 +166,17 @@ class Verdict:
 ALLOWED = Verdict(True)
 
 
+@dataclass(frozen=True)
+class Step:
+    """What `settle` has come to: whether the state lasts, and else what is waited for or wrong."""
+
+    settled: bool
+    text: str = ""
+
+
+SETTLED = Step(True)
+
+
 def prepare(machine: Machine) -> Call[Verdict]:
     """Before a start, whoever asked for it, and before a machine comes in."""
     view: View = yield Look(machine)
@@ -260,21 +271,21 @@ def reconnect(machine: Machine) -> Call[Verdict]:
     return Verdict(True, text, alarm=bool(text))
 
 
-def settle(machine: Machine, ending: int = 0) -> Call[tuple[bool, str]]:
-    """One step towards a state that lasts: whether it is reached, and else what is waited for or wrong.
+def settle(machine: Machine, ending: int = 0) -> Call[Step]:
+    """One step towards a state that lasts.
 
     With the token of a lock `ending`, whose machine is said to have ended, that is a state without this lock.
     """
     view: View = yield Look(machine)
     if ending and ending not in [held.token for held in (view.run, view.incoming) if held]:
-        return True, ""
+        return SETTLED
     if not view.pids:
         if not ending and may_be_starting(view):
-            return False, f"{machine} is awaited on this node"
+            return Step(False, f"{machine} is awaited on this node")
         yield from _let_go(machine, view)
-        return True, ""
+        return SETTLED
     if ending:
-        return False, f"{machine}: libvirt says that it has ended, and process {view.pids[0]} of it lives"
+        return Step(False, f"{machine}: libvirt says that it has ended, and process {view.pids[0]} of it lives")
     if not view.run:
         elsewhere: Holder | None = yield Who(machine, machine.run)
         taken = Taken(False, reason=BUSY, holder=elsewhere)
@@ -285,12 +296,12 @@ def settle(machine: Machine, ending: int = 0) -> Call[tuple[bool, str]]:
         else:
             taken = yield from _take_run(machine)
         if not taken.held and view.incoming:
-            return False, f"{machine} is being migrated to this node, or has been, and {_reason(taken)}"
+            return Step(False, f"{machine} is being migrated to this node, or has been, and {_reason(taken)}")
         if not taken.held:
-            return False, _unguarded(machine, taken)
+            return Step(False, _unguarded(machine, taken))
     if view.incoming:
         yield Release(machine, machine.incoming, view.incoming.token)
-    return True, ""
+    return SETTLED
 
 
 def may_be_starting(view: View) -> bool:

@@ -70,8 +70,8 @@ def unsettled(found: Here) -> list[Machine]:
 
 def check(one: Machine) -> str:
     """Bring the locks of one machine into order; what is still wrong then, or an empty string."""
-    settled, text = system.carry_out(guard.settle(one), System(CHECK_SECONDS).answer)
-    return "" if settled else text
+    step = system.carry_out(guard.settle(one), System(CHECK_SECONDS).answer)
+    return "" if step.settled else step.text
 
 
 def release(word: str, force: bool) -> tuple[Machine, list[str]]:

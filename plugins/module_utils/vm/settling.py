@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from ..o2cb.errors import O2cbError
 from . import guard, machine, system
+from .guard import Step
 from .machine import Machine
 from .system import System
 
@@ -48,13 +49,13 @@ def wait(found: Machine, ending: int) -> None:
     alarm = time.monotonic() + (ENDING_ALARM_SECONDS if ending else MIGRATION_ALARM_SECONDS)
     while True:
         try:
-            settled, text = system.carry_out(guard.settle(found, ending), System(STEP_SECONDS).answer)
+            step = system.carry_out(guard.settle(found, ending), System(STEP_SECONDS).answer)
         except O2cbError as error:
-            settled, text = False, f"{found}: {error}"
-        if settled:
+            step = Step(False, f"{found}: {error}")
+        if step.settled:
             system.say(f"{found}: its locks are settled")
             return
         if time.monotonic() >= alarm:
-            system.say(text, alarm=True)
+            system.say(step.text, alarm=True)
             alarm = time.monotonic() + AGAIN_SECONDS
         time.sleep(LOOK_SECONDS)

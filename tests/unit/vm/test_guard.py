@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import guard, machine
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.guard import STARTING_SECONDS, Verdict
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.guard import STARTING_SECONDS, Step, Verdict
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.machine import Machine
 from ansible_collections.ocfs2.o2cb.tests.unit.vm.world import UUID, Node, World, xml
 
@@ -46,9 +46,11 @@ class Lab(World):
 
     def settle(self, node: Node) -> list[str]:
         """One step of each unit that waits; what they say. Those that are done end."""
-        results = [(ending, self.run(node, guard.settle(WEB, ending))) for ending in node.settling]
-        node.settling = [ending for ending, (settled, _text) in results if not settled]
-        return [text for _ending, (_settled, text) in results if text]
+        results: list[tuple[int, Step]] = [
+            (ending, self.run(node, guard.settle(WEB, ending))) for ending in node.settling
+        ]
+        node.settling = [ending for ending, step in results if not step.settled]
+        return [step.text for _ending, step in results if step.text]
 
     def held(self) -> dict[str, int]:
         return {name[: -len(UUID)]: node.number for name, (node, _token, _since) in self.locks.items()}
@@ -218,7 +220,7 @@ def test_a_lock_that_was_left_behind_does_not_keep_the_machine_from_its_own_node
     lab.end(one)
     lab.call(one, "prepare")
     lab.now += STARTING_SECONDS
-    assert lab.run(one, guard.settle(WEB)) == (True, "")
+    assert lab.run(one, guard.settle(WEB)) == guard.SETTLED
     assert lab.held() == {}
 
 

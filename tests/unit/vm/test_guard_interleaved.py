@@ -111,7 +111,7 @@ class Cluster(World):
         settled = False
         while not settled:
             for event in self.steps(node, guard.settle(WEB, ending)):
-                settled = event is not None and isinstance(event[1], tuple) and event[1][0]
+                settled = event is not None and event[1] == guard.SETTLED
                 yield
 
     def check(self, node: Node) -> Steps:

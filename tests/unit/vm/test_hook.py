@@ -75,15 +75,15 @@ def keeper(monkeypatch) -> Keeper:
 
 
 CLUSTER = """cluster:
-	node_count = 1
-	name = lab
+  node_count = 1
+  name = lab
 
 node:
-	ip_port = 7777
-	ip_address = 10.0.0.2
-	number = 2
-	name = vmhost2
-	cluster = lab
+  ip_port = 7777
+  ip_address = 10.0.0.2
+  number = 2
+  name = vmhost2
+  cluster = lab
 """
 ELSEWHERE = {"node": 2, "since": 1_000_000, "token": 17, "owner": "web", "boot": ""}
 
@@ -128,7 +128,11 @@ def test_a_refusal_is_one_line_that_names_the_machine_and_the_node_that_has_it(k
 def test_an_incoming_machine_is_permitted_by_the_description_that_it_is_given(keeper, call, monkeypatch):
     keeper.others[f"vm:{UUID}"] = ELSEWHERE
     units_started: list[list[str]] = []
-    run = lambda command: (units_started.append(list(command)), (0, "", ""))[1]  # noqa: E731
+
+    def run(command: list[str]) -> tuple[int, str, str]:
+        units_started.append(list(command))
+        return 0, "", ""
+
     monkeypatch.setattr(system.System.__init__, "__defaults__", (run,))
     found = call("web", "migrate", "begin", "-")
     assert found.code == 0
