@@ -65,6 +65,9 @@ GATHER_SECONDS = 0.5
 POLL_SECONDS = 1.0
 """So long one worker tries for one who waits; then others of this node have their turn."""
 
+LEAVE_AGAIN_SECONDS = 0.1
+"""So often is looked whether the last mounts have gone."""
+
 RELEASE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 20.0
 ASK_SYSTEMD_SECONDS = 10.0
@@ -135,6 +138,7 @@ class Keeper:
         self.unstamped: list[Take] = []
         self.counter = 0
         self.retiring: list[tuple[float, int, str]] = []
+        self.dropping = 0
         self.stopping = False
         self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 2e6
         self._adopt(inherited(environment))
@@ -580,25 +584,34 @@ class Keeper:
         for _due, _mount, key in gone:
             self.slots.remove(key)
         mounts = [mount for _due, mount, _key in gone]
-        self.pool.run({"job": "drop"}, mounts, lambda _answer, _descriptors: None)
-        channel.close_all(mounts)
+        self._drop_now(mounts, lambda _answer: None)
         if self.retiring:
             self.at(max(0.0, self.retiring[0][0] - now) + GATHER_SECONDS, self._drop)
 
+    def _drop_now(self, mounts: list[int], tell: Callable[[dict[str, Any]], object]) -> None:
+        def dropped(answer: dict[str, Any], _descriptors: list[int]) -> None:
+            self.dropping -= 1
+            tell(answer)
+
+        self.dropping += 1
+        self.pool.run({"job": "drop"}, mounts, dropped)
+        channel.close_all(mounts)
+
     # leaving
 
-    def _leave(self, client: Client, _message: dict[str, Any]) -> None:
-        """Leave all domains, so that the node can leave the cluster. Refused while a lock is held."""
+    def _leave(self, client: Client, message: dict[str, Any]) -> None:
+        """Leave all domains, so that the node can leave the cluster. Refused while a lock is held.
+
+        The mount of a lock that was just released is a member of its domain, too.
+        """
         held = [lock.what.name for lock in self.holdings]
         if held or self.trying:
             raise O2cbError(f"{len(held) + len(self.trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
-        mounts = self._forget_domains()
-
-        def left(answer: dict[str, Any], _descriptors: list[int]) -> None:
-            self.answer(client, {"left": True, **answer})
-
-        self.pool.run({"job": "drop"}, mounts, left)
-        channel.close_all(mounts)
+        if self.retiring or self.dropping:
+            if not client.closed:
+                self.at(LEAVE_AGAIN_SECONDS, lambda: self.server.call(client, message))
+            return
+        self._drop_now(self._forget_domains(), lambda answer: self.answer(client, {"left": True, **answer}))
 
     def _forget_domains(self) -> list[int]:
         mounts = list(self.domains.values())
@@ -612,7 +625,7 @@ class Keeper:
         for held in self.holdings:
             self._let_go(held, lambda _answer: None)
         deadline = time.monotonic() + SHUTDOWN_SECONDS
-        while (self.holdings or self.retiring) and time.monotonic() < deadline:
+        while (self.holdings or self.retiring or self.dropping) and time.monotonic() < deadline:
             self._turn(0.1)
         channel.close_all(self._forget_domains())
 

@@ -293,9 +293,20 @@ def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
 def _online() -> Live:
     """The cluster that this node is online in. Raises O2cbError without one: o2dlm would say EINVAL."""
     live = observe.live(())
-    if live is None or not live.online:
-        raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
-    return live
+    if live is not None and live.online:
+        return live
+    stack = files.read_line(observe.STACK_FILE)
+    if stack not in ("", observe.STACK):
+        raise O2cbError(
+            f"the cluster stack {stack!r} is in use on this node, and these locks need o2cb's own: write "
+            f"{observe.STACK} to {observe.STACK_FILE} and start o2cb.service"
+        )
+    if live is not None:
+        raise O2cbError(
+            f"cluster {live.cluster.name} is registered on this node, but no heartbeat runs: "
+            "run role ocfs2.o2cb.cluster, or see `systemctl status o2cb`"
+        )
+    raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
 
 
 def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
