@@ -87,6 +87,9 @@ class Take:
     fresh: bool = False
     """A node lock that this node holds already is as busy as one of another node."""
 
+    eager: bool = False
+    """It is about to be released for this request: it is tried for without growing pauses."""
+
     base: Holding | None = None
     """The lock that is to be converted; None where one is to be taken."""
     answer_due: float = 0.0
@@ -148,6 +151,7 @@ class Keeper:
             "list": self._list,
             "who": self._who,
             "status": self._status,
+            "label": self._label,
             "leave": self._leave,
         }
         self.server = Server(self.loop, path, verbs)
@@ -244,7 +248,8 @@ class Keeper:
             self.answer(client, {"held": True, "changed": False, **holding.facts(held)})
             return
         wait = max(float(message.get("wait", 0)), SHORTEST_WAIT)
-        take = Take(client, what, wait, time.monotonic() + wait, recall=bool(message.get("recall")), fresh=fresh)
+        take = Take(client, what, wait, time.monotonic() + wait, bool(message.get("recall")), fresh)
+        take.eager = bool(message.get("eager"))
         if held is not None:
             take.what = replace(what, id=f"{held.what.id}+")
             self.converter.start(take, held)
@@ -297,6 +302,7 @@ class Keeper:
             "resources": holding.resources(take.what.stored, modes.Mode(take.what.mode)),
             "clocks": self.clocks(),
             "until": take.answer_due,
+            "eager": take.eager,
             **self.signature(take.what),
         }
         take.begun = 0.0
@@ -467,6 +473,26 @@ class Keeper:
         }
         held.begin()
         self.pool.run(job, [held.mount], published)
+
+    def _label(self, client: Client, message: dict[str, Any]) -> None:
+        """Change the owner text that a node lock shows, for as long as this daemon runs; then it shows the first again.
+
+        Answered when it is on its way.
+        """
+        domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
+        held = self.holdings.node_lock((domain, names.stored(str(message["name"]))))
+        if held is None:
+            raise O2cbError(f"lock {message['name']!r} is not held by this node: take it first")
+        owner = str(message.get("owner", ""))
+        changed = held.what.owner != owner
+        if changed:
+            held.what = replace(held.what, owner=owner)
+            held.when_idle(lambda: self._show_again(held))
+        self.answer(client, {"changed": changed, **holding.facts(held)})
+
+    def _show_again(self, held: Holding) -> None:
+        self.hide(held)
+        self.publish(held)
 
     def hide(self, held: Holding) -> None:
         """Show no longer who holds the lock. Its `.info` is still to be unlinked."""

@@ -50,7 +50,8 @@ MARK = "/var/lib/o2keep/token"
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 """Seconds between two tries, at random, so that those who wait for a lock do not step on one another. They grow, so
-that many who wait leave something of the machine to the one who holds it."""
+that many who wait leave something of the machine to the one who holds it, but for one to whom it is about to be handed
+over."""
 
 PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
@@ -120,7 +121,8 @@ def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
         else:
             return {"token": number}, [own.directory, *held]
         time.sleep(random.uniform(pause / 2, pause))
-        pause = min(1.5 * pause, LONGEST_PAUSE)
+        if not job["eager"]:
+            pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 def _sign(job: dict[str, Any], descriptor: int, exclusive: bool) -> int:
