@@ -77,7 +77,7 @@ def bench_cluster(lab: Lab) -> None:
 
 def install_etcd(node: Node) -> None:
     """Debian's etcd, with its data on the node's disk as it comes."""
-    node.run("apt-get -qq update && apt-get -qq install --yes etcd-server", timeout=ETCD_SECONDS, check=True)
+    node.run("apt-get -qq install --yes etcd-server", timeout=ETCD_SECONDS, check=True)
     nodes = Lab(node.lab).nodes()
     members = ",".join(f"{other.name}=http://{other.address}:2380" for other in nodes)
     peer = f"http://{node.address}:2380"

@@ -17,7 +17,7 @@ from lab.node import Node
 
 MARKS = "/var/lib/o2keep"
 MARK_SECONDS = 6
-"""A mark on disk is good for the tokens of the next 5 s."""
+"""A mark on disk is good for the tokens of the next 5 s, and for those of locks whose last token is known."""
 
 
 def refusal(node: Node, command: str = "o2ctl lock hold refused --wait 1") -> str:
@@ -53,6 +53,55 @@ def test_an_offline_node_gets_no_lock_and_says_why(players: list[Node]) -> None:
         assert "not online" in refusal(players[0])
 
 
+def test_a_cluster_without_a_heartbeat_gives_no_lock(players: list[Node]) -> None:
+    node = players[0]
+    with offline(node), node.changed("o2cb register-cluster lab", "o2cb unregister-cluster lab"):
+        assert "no heartbeat runs" in refusal(node)
+    assert_works_again(node)
+
+
+def test_another_cluster_stack_is_told_from_a_node_that_is_offline(players: list[Node]) -> None:
+    node = players[0]
+    stack = "/sys/fs/ocfs2/cluster_stack"
+    with offline(node), node.changed(f"echo -n pcmk > {stack}", f"echo -n o2cb > {stack}"):
+        assert "the cluster stack 'pcmk' is in use" in refusal(node)
+    assert_works_again(node)
+
+
+def test_a_kernel_without_dlmfs_is_told(players: list[Node]) -> None:
+    """o2cb.service of this collection does not start there; so the cluster comes online by hand."""
+    node = players[0]
+    never = "/etc/modprobe.d/no-dlmfs.conf"
+    take = f"echo 'install ocfs2_dlmfs /bin/false' > {never} && rmmod ocfs2_dlmfs"
+    online, leave = (
+        "o2cb register-cluster lab && o2cb start-heartbeat lab",
+        "o2cb stop-heartbeat lab && o2cb unregister-cluster lab",
+    )
+    with offline(node), node.changed(take, f"rm {never}"), node.changed(online, leave):
+        assert "no dlmfs loaded" in refusal(node)
+    assert_works_again(node)
+
+
+def test_a_kernel_without_detached_mounts_is_told(players: list[Node]) -> None:
+    """fsopen(2) is unknown to o2keep and its workers, as before Linux 5.2."""
+    node = players[0]
+    drop_in = "/run/systemd/system/o2keep.service.d"
+    again = "systemctl daemon-reload && systemctl kill --kill-who=main o2keep"
+    old = f"mkdir -p {drop_in} && printf '[Service]\nSystemCallFilter=~fsopen:ENOSYS\n' > {drop_in}/old.conf"
+    with node.changed(f"{old} && {again}", f"rm -r {drop_in} && {again}"):
+        wait_for(node, "o2ctl keep status", 60)
+        assert "has no detached mounts: Linux 5.2 or later is needed" in refusal(node)
+    wait_for(node, TAKES_A_LOCK, 60)
+
+
+def test_a_node_leaves_in_the_same_breath_as_its_last_lock_is_released(players: list[Node]) -> None:
+    node = players[0]
+    with node.changed("true", "systemctl start o2cb dlm.mount"):
+        done = node.run("o2ctl lock hold last --wait 5 && o2ctl lock release last && systemctl stop o2cb", timeout=120)
+        assert done.ok, done.stderr
+    wait_for(node, TAKES_A_LOCK, 60)
+
+
 def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]) -> None:
     node = players[0]
     with node.changed("mv /run/o2keep/socket /run/o2keep/away", "mv /run/o2keep/away /run/o2keep/socket"):
@@ -74,7 +123,7 @@ def test_a_full_disk_gives_out_no_token(players: list[Node]) -> None:
     fill = f"mount -t tmpfs -o size=4k none {MARKS} && head -c 4096 /dev/zero > {MARKS}/full"
     with node.changed(fill, f"umount {MARKS}"):
         time.sleep(MARK_SECONDS)
-        said = refusal(node)
+        said = refusal(node, f"o2ctl lock hold never-held-{time.time():.0f} --wait 1")
         assert "a later token might fall" in said
         assert "No space left on device" in said
     assert_works_again(node)

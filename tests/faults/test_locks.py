@@ -265,6 +265,18 @@ def test_a_foreign_program_is_excluded_and_excludes(players: list[Node]) -> None
     assert o2ctl(holder, "lock release foreign").ok
 
 
+def test_a_holder_can_change_what_others_are_told_of_it(players: list[Node]) -> None:
+    with remotes(players[:2]) as (holder, other):
+        assert holder.ask(op="take", name="label", owner="before", wait=5)["held"]
+        assert holder.ask(op="label", name="label", owner="after")["changed"]
+        assert not holder.ask(op="label", name="label", owner="after")["changed"]
+        wait_until(
+            lambda: (other.ask(op="who", name="label")["holder"] or {}).get("owner") == "after", 10, lambda: "not told"
+        )
+        assert "not held by this node" in other.ask(op="label", name="label", owner="mine")["error"]
+        assert holder.ask(op="release", name="label")["released"]
+
+
 def test_a_busy_lock_is_refused_at_the_deadline(players: list[Node]) -> None:
     holder, other, _third = players
     assert o2ctl(holder, "lock hold slow").ok

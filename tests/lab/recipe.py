@@ -4,7 +4,7 @@
 """What a node's root disk is made of. Its hash names the image in the cache: change a word and it is built anew.
 
 A node is a fresh Debian machine without ocfs2-tools. What a role installs comes from a small package repository in
-the image (`OFFERED`, with all it depends on), so that nodes need no network.
+the image (`OFFERED` and `PEERS`, with all they depend on), so that nodes need no network.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ INSTALLED = (
     "iputils-ping netcat-openbsd e2fsprogs less"
 ).split()
 OFFERED = "ocfs2-tools nftables iptables libvirt-daemon-system libvirt-clients qemu-system-x86".split()
+PEERS = "etcd-server keepalived".split()
+"""What the benchmarks compare with."""
 
 MASKED = (
     "apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer "
@@ -63,7 +65,7 @@ class Recipe:
     public_key: str
     files: tuple[tuple[str, str], ...]
     installed: tuple[str, ...] = tuple(INSTALLED)
-    offered: tuple[str, ...] = tuple(OFFERED)
+    offered: tuple[str, ...] = (*OFFERED, *PEERS)
     masked: tuple[str, ...] = tuple(MASKED)
     size: int = SIZE
     format: int = FORMAT

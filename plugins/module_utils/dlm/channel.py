@@ -28,11 +28,14 @@ def send(sock: socket.socket, message: dict[str, Any], descriptors: list[int] | 
     sock.sendmsg([json.dumps(message).encode()], ancillary, socket.MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next message and the descriptors that came with it, close-on-exec; None at the end."""
+def receive(sock: socket.socket, flags: int = 0) -> tuple[dict[str, Any], list[int]] | None:
+    """The next message and the descriptors that came with it, close-on-exec; None at the end.
+
+    `flags` may be MSG_PEEK: then it stays in the queue.
+    """
     size = array.array("i").itemsize
-    data, ancillary, flags, _address = sock.recvmsg(
-        MAX_MESSAGE, socket.CMSG_SPACE(MAX_DESCRIPTORS * size), socket.MSG_CMSG_CLOEXEC
+    data, ancillary, found, _address = sock.recvmsg(
+        MAX_MESSAGE, socket.CMSG_SPACE(MAX_DESCRIPTORS * size), socket.MSG_CMSG_CLOEXEC | flags
     )
     descriptors = array.array("i")
     for level, kind, content in ancillary:
@@ -41,7 +44,7 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     if not data:
         close_all(descriptors.tolist())
         return None
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if found & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         close_all(descriptors.tolist())
         raise ValueError(f"a message is longer than {MAX_MESSAGE} bytes or has more than {MAX_DESCRIPTORS} descriptors")
     message = json.loads(data)

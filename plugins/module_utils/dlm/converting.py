@@ -5,7 +5,7 @@
 """Conversions of node locks: from one mode to another, without letting go in between.
 
     rise     a worker opens the new levels in the lock's own mount, or nothing has changed
-    store    systemd takes over the descriptors of the new mode, then forgets those of the old one
+    store    the descriptors of the new mode go into a slot, then those of the old one leave theirs
     settle   what is not needed any more is closed, lowered and unlinked; it cannot fail, and is not waited for long
 
 Whoever rises from a shared lock may meet another holder who wants the same: neither can, and o2dlm does not tell. So it
@@ -53,9 +53,10 @@ class Converter:
             take.done = True
             _end(take)
             return
-        if base.working:
-            self._keeper.at(random.uniform(*self._keeper.PAUSE), lambda: self.attempt(take))
-            return
+        base.when_idle(lambda: self._attempt(take))
+
+    def _attempt(self, take: Take) -> None:
+        base = _base(take)
         if not self._keeper.clock.is_fresh(time.monotonic()):
             take.answer_due = time.monotonic()
             self._keeper.read_stamps(take)
@@ -121,7 +122,7 @@ class Converter:
         def stored(why: str) -> None:
             why = why or ("it is being released" if base.releasing else "")
             if why:
-                keeper.store.remove(what.id)
+                keeper.slots.remove(what.id)
                 keeper.finish(take, {"error": f"lock {what.name!r} stays in mode {base.what.mode}: {why}"})
                 self._take_back(take, opened)
             else:
@@ -136,8 +137,8 @@ class Converter:
         """The new mode counts from now on."""
         keeper, base = self._keeper, _base(take)
         channel.close_all([descriptor for descriptor in base.locks if descriptor not in held.locks])
-        del keeper.holdings[base.what.id]
-        keeper.holdings[held.what.id] = held
+        keeper.holdings.add(held)
+        keeper.holdings.remove(base)
         granted = {"held": True, "changed": True, **holding.facts(held)}
         keeper.at(SETTLE_SECONDS, lambda: keeper.finish(take, granted))
         self._succeed(base, held, lambda: keeper.finish(take, granted))
@@ -146,7 +147,7 @@ class Converter:
         """Give up what only the old mode needs, call this, and show the holder where the new mode has one."""
         keeper, stored = self._keeper, new.what.stored
         conversion = modes.conversion(Mode(old.what.mode), Mode(new.what.mode))
-        keeper.store.remove(old.what.id)
+        keeper.slots.remove(old.what.id)
         dropped = [holding.file_name(stored, which) for which in conversion.dropped]
         if Mode(old.what.mode) in modes.SOLE:
             keeper.hide(old)
@@ -163,11 +164,11 @@ class Converter:
         """Lower and drop these files in the lock's mount, and call this after it."""
 
         def done(_answer: dict[str, Any], mounts: list[int]) -> None:
-            held.working -= 1
             self._keeper.retire(mounts)
+            held.end()
             settled()
 
-        held.working += 1
+        held.begin()
         job = {"job": "settle", "domain": held.what.domain, "lowered": lowered, "dropped": dropped}
         self._keeper.pool.run(job, [held.mount], done)
 

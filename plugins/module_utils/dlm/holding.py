@@ -4,17 +4,13 @@
 
 """A lock that this node holds: what it is, and the descriptors that are it.
 
-Everything that must outlive the keeper is in here and goes to systemd's store in one message under one name: the mount,
-the lock's own descriptors (but those of a process lock), the end of the pipe that tells of a process lock's end, and a
-memory file that says what it all is. A store that was cut off in the middle holds no memory file: it is no
-holding.
+Everything that must outlive the keeper goes into one slot in one message: the mount, the lock's own descriptors (but
+those of a process lock), the end of the pipe that tells of a process lock's end, and what it all is.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import stat
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -62,13 +58,30 @@ class Holding:
     locks: list[int] = field(default_factory=list)
     pipe: int = -1
     info: int = -1
-    working: int = 0
-    """Jobs in the lock's mount that wait for the lock manager. Until they end, none of its files may be unlinked."""
-
     converting: object | None = None
     """The request on whose behalf the lock is being converted."""
 
     releasing: bool = False
+    _working: int = 0
+    _when_idle: list[Callable[[], object]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """A job in the lock's mount waits for the lock manager. Until it ends, none of its files may be unlinked."""
+        self._working += 1
+
+    def end(self) -> None:
+        self._working -= 1
+        if not self._working:
+            calls, self._when_idle = self._when_idle, []
+            for call in calls:
+                self.when_idle(call)
+
+    def when_idle(self, call: Callable[[], object]) -> None:
+        """Call this when no such job is under way."""
+        if self._working:
+            self._when_idle.append(call)
+        else:
+            call()
 
     def resources(self) -> list[str]:
         """The files of this lock in its mount."""
@@ -78,8 +91,53 @@ class Holding:
         return [*self.resources(), names.info(self.what.stored)]
 
     def descriptors(self) -> list[int]:
-        """What systemd keeps, without the memory file."""
+        """What is to outlive the keeper."""
         return [self.mount, *self.locks, *([self.pipe] if self.pipe >= 0 else [])]
+
+    def record(self) -> dict[str, Any]:
+        """What these descriptors are."""
+        return {"lock": asdict(self.what), "released": self.releasing}
+
+
+class Holdings:
+    """The locks of this node. Whoever waits for one of the same name is told when one comes or goes."""
+
+    def __init__(self, changed: Callable[[tuple[str, str]], object]) -> None:
+        self._changed = changed
+        self._all: dict[str, Holding] = {}
+        self._by_key: dict[tuple[str, str], list[Holding]] = {}
+
+    def add(self, held: Holding) -> None:
+        self._all[held.what.id] = held
+        self._by_key.setdefault(held.what.key, []).append(held)
+        self._changed(held.what.key)
+
+    def remove(self, held: Holding) -> None:
+        key = held.what.key
+        del self._all[held.what.id]
+        self._by_key[key].remove(held)
+        if not self._by_key[key]:
+            del self._by_key[key]
+        self._changed(key)
+
+    def discard(self, held: Holding) -> None:
+        """Remove it where it is still there: what an earlier keeper was releasing never was."""
+        if held.what.id in self._all:
+            self.remove(held)
+
+    def of(self, key: tuple[str, str]) -> list[Holding]:
+        """Those of one name in one domain, among them such as are being released."""
+        return self._by_key.get(key, [])
+
+    def node_lock(self, key: tuple[str, str]) -> Holding | None:
+        """The node lock of this name, of which there is one at most."""
+        return next((held for held in self.of(key) if held.what.kind == NODE and not held.releasing), None)
+
+    def __iter__(self) -> Iterator[Holding]:
+        return iter(list(self._all.values()))
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 def resources(stored: str, mode: Mode) -> list[tuple[str, bool]]:
@@ -91,39 +149,11 @@ def file_name(stored: str, resource: str) -> str:
     return {OWN: stored, WRITERS: names.writers(stored)}[resource]
 
 
-def memory_file(what: Identity) -> int:
-    """The identity in a file that lives as long as somebody holds its descriptor."""
-    descriptor = os.memfd_create(f"o2keep-{what.id}", os.MFD_CLOEXEC)
-    os.write(descriptor, json.dumps(asdict(what)).encode())
-    return descriptor
-
-
-def adopt(descriptors: list[int]) -> Holding | None:
-    """The holding that these descriptors from systemd's store are, or None when it is not whole."""
-    found: dict[str, list[int]] = {"mount": [], "locks": [], "pipe": [], "memory": []}
-    for descriptor in descriptors:
-        found[_kind(descriptor)].append(descriptor)
-    if len(found["memory"]) != 1 or len(found["mount"]) != 1:
-        return None
-    size = os.fstat(found["memory"][0]).st_size
-    values: dict[str, Any] = json.loads(os.pread(found["memory"][0], size, 0))
-    what = Identity(**values)
-    os.close(found["memory"][0])
-    pipe = found["pipe"][0] if found["pipe"] else -1
-    return Holding(what, found["mount"][0], sorted(found["locks"], key=_is_companion), pipe)
-
-
-def _is_companion(descriptor: int) -> bool:
-    return os.readlink(f"/proc/self/fd/{descriptor}").endswith(names.WRITERS)
-
-
-def _kind(descriptor: int) -> str:
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
-        return "mount"
-    if stat.S_ISFIFO(mode):
-        return "pipe"
-    return "memory" if os.readlink(f"/proc/self/fd/{descriptor}").startswith("/memfd:") else "locks"
+def adopt(record: dict[str, Any], descriptors: list[int]) -> Holding:
+    """The holding that an earlier keeper has put aside as `record` says."""
+    what = Identity(**record["lock"])
+    pipe = descriptors.pop() if what.kind == PROCESS and not record["released"] else -1
+    return Holding(what, descriptors[0], descriptors[1:], pipe, releasing=record["released"])
 
 
 def facts(held: Holding) -> dict[str, Any]:

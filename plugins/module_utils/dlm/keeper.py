@@ -6,24 +6,23 @@
 
 Theory of operation. A lock is a descriptor, so whoever holds the descriptor holds the lock. This daemon holds them all
 and does nothing else: it has no configuration and nothing to reload. It makes no call into dlmfs itself, for such a
-call may sleep for a minute: workers do, and hand the descriptors over. Before a node lock is granted, systemd holds it
-too, so the daemon may crash, be killed, restarted or upgraded, and no other node notices. The descriptors of a process
-lock are given to the process that asked and are *not* kept here: they die with the last process that inherited them,
-which the pipe that goes with them tells.
+call may sleep for a minute: workers do, and hand the descriptors over. Before a node lock is granted, it is in a slot
+that outlives the daemon (`slots`), which may crash, be killed, restarted or upgraded, and no other node notices. The
+descriptors of a process lock are given to the process that asked and are *not* kept here: they die with the last
+process that inherited them, which the pipe that goes with them tells.
 
     take     tries with jittered pauses until the deadline; one at a time for a name and a mode. A try that does not
              come back by the deadline is left to itself, and what it wins late is dropped.
-    grant    mark the token on disk, store at systemd, barrier (one for all of a turn of the loop), answer, publish the
-             owner record.
+    grant    mark the token on disk, put it into a slot, answer, publish the owner record.
     convert  as `converting` tells.
-    release  systemd forgets, descriptors are closed, the files are unlinked, answer; the mount goes 1.5 s later.
+    release  the slot keeps the mount only, descriptors are closed, the files are unlinked, answer; the mount goes 1.5 s
+             later.
 
 Everything runs in one thread around one selector; each waiting request has a deadline.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -40,11 +39,12 @@ from ..o2cb.keeping import SOCKET
 from . import cgroups, channel, holding, modes, names
 from .clock import FRESH_SECONDS, Clock
 from .converting import Converter
-from .holding import CGROUP, NODE, PROCESS, Holding, Identity
+from .holding import CGROUP, NODE, PROCESS, Holding, Holdings, Identity
 from .loop import Loop
 from .mark import Mark
 from .pool import Pool
 from .server import Client, Server
+from .slots import Slots
 from .store import Store, inherited
 from .token import SECOND
 from .worker import MOUNT_SECONDS
@@ -65,6 +65,9 @@ GATHER_SECONDS = 0.5
 POLL_SECONDS = 1.0
 """So long one worker tries for one who waits; then others of this node have their turn."""
 
+LEAVE_AGAIN_SECONDS = 0.1
+"""So often is looked whether the last mounts have gone."""
+
 RELEASE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 20.0
 ASK_SYSTEMD_SECONDS = 10.0
@@ -83,6 +86,9 @@ class Take:
     recall: bool = False
     fresh: bool = False
     """A node lock that this node holds already is as busy as one of another node."""
+
+    eager: bool = False
+    """It is about to be released for this request: it is tried for without growing pauses."""
 
     base: Holding | None = None
     """The lock that is to be converted; None where one is to be taken."""
@@ -120,19 +126,22 @@ class Keeper:
         self.loop = Loop()
         self.at = self.loop.at
         self.store = Store(environment, self.loop)
+        self.slots = Slots(self.store)
         self.pool = Pool(self.loop, worker)
         self.mark = Mark(self.loop, self.pool)
         self.converter = Converter(self)
         self.clock = Clock()
         self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
-        self.holdings: dict[str, Holding] = {}
+        self.parked: dict[tuple[str, str], list[Take]] = {}
+        self.holdings = Holdings(self._wake)
         self.domains: dict[str, int] = {}
         self.trying: dict[tuple[str, str, str], Take] = {}
         self.recalling: set[tuple[str, str]] = set()
         self.reading = False
         self.unstamped: list[Take] = []
         self.counter = 0
-        self.retiring: list[tuple[float, int]] = []
+        self.retiring: list[tuple[float, int, str]] = []
+        self.dropping = 0
         self.stopping = False
         self.watchdog = int(environment.get("WATCHDOG_USEC", "0")) / 2e6
         self._adopt(inherited(environment))
@@ -142,6 +151,7 @@ class Keeper:
             "list": self._list,
             "who": self._who,
             "status": self._status,
+            "label": self._label,
             "leave": self._leave,
         }
         self.server = Server(self.loop, path, verbs)
@@ -158,6 +168,7 @@ class Keeper:
         signal.set_wakeup_fd(alarm)
         signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(self, "stopping", True))
         self.loop.watch(wake, lambda: os.read(wake, 64))
+        self.slots.fill()
         self.read_stamps()
         self._feed()
         self._join(names.DEFAULT_DOMAIN, lambda _answer: None)
@@ -178,30 +189,35 @@ class Keeper:
             self.store.tell("WATCHDOG=1")
             self.at(self.watchdog, self._feed)
 
-    # what systemd kept
+    # what an earlier keeper has left
 
     def _adopt(self, kept: dict[str, list[int]]) -> None:
-        for name, descriptors in kept.items():
-            if name.startswith("domain-"):
-                self.domains[bytes.fromhex(name[len("domain-") :]).decode()] = descriptors[0]
+        infos: dict[str, int] = {}
+        found: list[Holding] = []
+        released: set[str] = set()
+        for record, descriptors in self.slots.adopt(kept):
+            if "domain" in record:
+                self.domains[record["domain"]] = descriptors[0]
+            elif "info" in record:
+                infos[record["info"]] = descriptors[0]
+            else:
+                found.append(holding.adopt(record, descriptors))
+        for held in sorted(found, key=lambda held: (not held.releasing, len(held.what.id))):
+            held.info = infos.pop(held.what.id, -1)
+            if held.releasing:
+                released.add(held.what.id)
+                self._forget(held, lambda _answer: None)
                 continue
-            if name.startswith("info-"):
+            if held.what.id in released:
+                channel.close_all(held.descriptors())
                 continue
-            found = holding.adopt(descriptors)
-            if found is None:
-                say(f"what systemd kept as {name!r} is not whole: dropped")
-                self.store.remove(name)
-                channel.close_all(descriptors)
-                continue
-            found.info = kept.get(f"info-{found.what.id}", [-1])[0]
-            other = self._node_lock(found.what.key) if found.what.kind == NODE else None
-            if other is not None:
-                old, found = sorted((other, found), key=lambda held: len(held.what.id))
-                del self.holdings[other.what.id]
-                self.converter.adopt(old, found)
-            self.holdings[found.what.id] = found
-            self._watch(found)
-            say(f"holds {found.what.name!r} again, mode {found.what.mode}, token {found.what.token}")
+            old = self.holdings.node_lock(held.what.key) if held.what.kind == NODE else None
+            self.holdings.add(held)
+            if old is not None:
+                self.holdings.remove(old)
+                self.converter.adopt(old, held)
+            self._watch(held)
+            say(f"holds {held.what.name!r} again, mode {held.what.mode}, token {held.what.token}")
 
     # take
 
@@ -227,12 +243,13 @@ class Keeper:
             cgroup=cgroups.of_process(client.pid) if kind == CGROUP else "",
         )
         fresh = bool(message.get("fresh"))
-        held = self._node_lock(what.key) if kind == NODE and not fresh else None
+        held = self.holdings.node_lock(what.key) if kind == NODE and not fresh else None
         if held is not None and held.what.mode == mode.value:
             self.answer(client, {"held": True, "changed": False, **holding.facts(held)})
             return
         wait = max(float(message.get("wait", 0)), SHORTEST_WAIT)
-        take = Take(client, what, wait, time.monotonic() + wait, recall=bool(message.get("recall")), fresh=fresh)
+        take = Take(client, what, wait, time.monotonic() + wait, bool(message.get("recall")), fresh)
+        take.eager = bool(message.get("eager"))
         if held is not None:
             take.what = replace(what, id=f"{held.what.id}+")
             self.converter.start(take, held)
@@ -241,20 +258,13 @@ class Keeper:
             take.answer_due = take.begun = time.monotonic()
             self._join(take.what.domain, lambda answer: self._joined(take, answer))
 
-    def _node_lock(self, key: tuple[str, str]) -> Holding | None:
-        for held in self.holdings.values():
-            if held.what.key == key and held.what.kind == NODE and not held.releasing:
-                return held
-        return None
-
     def _join(self, domain: str, tell: Callable[[dict[str, Any]], None]) -> None:
         """Be a member of a domain for as long as this daemon runs: joining takes seconds, and a lock should not."""
 
         def joined(answer: dict[str, Any], descriptors: list[int]) -> None:
             if "error" not in answer and domain not in self.domains:
                 self.domains[domain] = descriptors.pop()
-                with contextlib.suppress(O2cbError):
-                    self.store.put(f"domain-{domain.encode().hex()}", [self.domains[domain]])
+                self.slots.put(f"domain {domain}", {"domain": domain}, [self.domains[domain]], lambda _problem: None)
             self.retire(descriptors)
             tell(answer)
 
@@ -276,7 +286,7 @@ class Keeper:
         other = self.trying.get(take.tries)
         if other is not None or self._excluded_here(take):
             take.answer_due, take.begun = (other.answer_due, other.begun) if other is not None else (0.0, 0.0)
-            self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
+            self.parked[take.key] = [*(other for other in self.parked.get(take.key, []) if not other.done), take]
             return
         if not self.clock.is_fresh(time.monotonic()):
             take.answer_due = take.answer_due or time.monotonic()
@@ -292,20 +302,23 @@ class Keeper:
             "resources": holding.resources(take.what.stored, modes.Mode(take.what.mode)),
             "clocks": self.clocks(),
             "until": take.answer_due,
+            "eager": take.eager,
             **self.signature(take.what),
         }
         take.begun = 0.0
         self.pool.run(job, [], lambda answer, descriptors: self._tried(take, answer, descriptors), take.begin)
 
+    def _wake(self, key: tuple[str, str]) -> None:
+        """Those of this node who wait for one another: something has changed."""
+        for take in self.parked.pop(key, []):
+            self._try(take)
+
     def _excluded_here(self, take: Take) -> bool:
         """Whether this very node holds the lock in a mode that excludes this one: nobody else needs to be asked."""
         wanted = modes.Mode(take.what.mode)
-        if take.fresh and self._node_lock(take.key) is not None:
+        if take.fresh and self.holdings.node_lock(take.key) is not None:
             return True
-        return any(
-            held.what.key == take.key and not modes.compatible(wanted, modes.Mode(held.what.mode))
-            for held in self.holdings.values()
-        )
+        return any(not modes.compatible(wanted, modes.Mode(held.what.mode)) for held in self.holdings.of(take.key))
 
     def clocks(self) -> list[float]:
         """What a worker needs to know for a fencing token: all but the first field of `token.Clocks`."""
@@ -333,6 +346,7 @@ class Keeper:
                 self._busy(take)
         else:
             self.finish(take, answer)
+        self._wake(take.key)
 
     def _recall(self, take: Take) -> None:
         """Once for a request: make other programs give up what they merely cache.
@@ -368,29 +382,21 @@ class Keeper:
         self.mark.reach(number, lambda problem: self._keep(take, held, problem))
 
     def _keep(self, take: Take, held: Holding, problem: str) -> None:
-        """Have systemd keep the lock; what a process lock's holder is given is not among it."""
+        """Put the lock where it outlives this daemon; what a process lock's holder is given is not among it."""
         gift: list[int] = []
         if held.what.kind == PROCESS and not problem:
             reader, writer = os.pipe2(os.O_CLOEXEC)
             gift = [*held.locks, writer]
             held.locks, held.pipe = [], reader
-        self.holdings[held.what.id] = held
+        self.holdings.add(held)
         if problem:
             self._grant(take, held, gift, problem)
         else:
             self.entrust(held, lambda why: self._grant(take, held, gift, why))
 
     def entrust(self, held: Holding, call: Callable[[str], None]) -> None:
-        """Have systemd keep these descriptors, and call this when it does; with the reason when it does not in time."""
-        memory = holding.memory_file(held.what)
-        try:
-            self.store.put(held.what.id, [*held.descriptors(), memory])
-        except O2cbError as error:
-            call(str(error))
-        else:
-            self.store.after(call)
-        finally:
-            os.close(memory)
+        """See that these descriptors outlive this daemon, and call this; with the reason where it cannot be."""
+        self.slots.put(held.what.id, held.record(), held.descriptors(), call)
 
     def _grant(self, take: Take, held: Holding, gift: list[int], problem: str) -> None:
         if problem:
@@ -451,15 +457,12 @@ class Keeper:
             return
 
         def published(_answer: dict[str, Any], descriptors: list[int]) -> None:
-            held.working -= 1
-            if not descriptors:
-                return
             if held.releasing:
                 channel.close_all(descriptors)
-                return
-            held.info = descriptors[0]
-            with contextlib.suppress(O2cbError):
-                self.store.put(f"info-{held.what.id}", descriptors)
+            elif descriptors:
+                held.info = descriptors[0]
+                self.slots.put(f"info {held.what.id}", {"info": held.what.id}, descriptors, lambda _problem: None)
+            held.end()
 
         job = {
             "job": "publish",
@@ -468,20 +471,40 @@ class Keeper:
             "token": held.what.token,
             **self.signature(held.what),
         }
-        held.working += 1
+        held.begin()
         self.pool.run(job, [held.mount], published)
+
+    def _label(self, client: Client, message: dict[str, Any]) -> None:
+        """Change the owner text that a node lock shows, for as long as this daemon runs; then it shows the first again.
+
+        Answered when it is on its way.
+        """
+        domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
+        held = self.holdings.node_lock((domain, names.stored(str(message["name"]))))
+        if held is None:
+            raise O2cbError(f"lock {message['name']!r} is not held by this node: take it first")
+        owner = str(message.get("owner", ""))
+        changed = held.what.owner != owner
+        if changed:
+            held.what = replace(held.what, owner=owner)
+            held.when_idle(lambda: self._show_again(held))
+        self.answer(client, {"changed": changed, **holding.facts(held)})
+
+    def _show_again(self, held: Holding) -> None:
+        self.hide(held)
+        self.publish(held)
 
     def hide(self, held: Holding) -> None:
         """Show no longer who holds the lock. Its `.info` is still to be unlinked."""
         if held.info >= 0:
-            self.store.remove(f"info-{held.what.id}")
+            self.slots.remove(f"info {held.what.id}")
             os.close(held.info)
             held.info = -1
 
     def _look(self, what: Identity, tell: Callable[[dict[str, Any]], None]) -> None:
         """Who holds this lock: from here when it is this node, else from its `.info`."""
-        for held in self.holdings.values():
-            if held.what.key == what.key and not held.releasing:
+        for held in self.holdings.of(what.key):
+            if not held.releasing:
                 tell({"held": True, "holder": {"node": self.clock.own, **holding.facts(held)}})
                 return
 
@@ -508,7 +531,7 @@ class Keeper:
         """Release a node lock: the one with this `token`, where one is given, and no other that was taken since."""
         domain = str(message.get("domain") or names.DEFAULT_DOMAIN)
         key = (domain, names.stored(str(message["name"])))
-        held = self._node_lock(key)
+        held = self.holdings.node_lock(key)
         if "token" in message and held is not None and held.what.token != message["token"]:
             self.answer(client, {"released": False, "changed": False})
             return
@@ -516,7 +539,7 @@ class Keeper:
 
     def _release_within(self, seconds: float, client: Client, key: tuple[str, str]) -> None:
         """A try to convert the lock, that nobody may be waiting for any more, has to come to its end first."""
-        held = self._node_lock(key)
+        held = self.holdings.node_lock(key)
         if held is None:
             self.answer(client, {"released": False, "changed": False})
         elif held.converting is None:
@@ -550,11 +573,17 @@ class Keeper:
                 self.at(cgroups.SECONDS, lambda: self._watch(held))
 
     def _let_go(self, held: Holding, tell: Callable[[dict[str, Any]], None]) -> None:
-        """systemd forgets, descriptors die, files are unlinked, the mount goes later: in this order."""
+        """Descriptors die, files are unlinked, the mount goes later.
+
+        In this order also when this daemon dies on the way: for that the mount has a slot of its own.
+        """
         if held.releasing:
             return
         held.releasing = True
-        self.store.remove(held.what.id)
+        self.slots.put(_late(held), held.record(), [held.mount], lambda _problem: self._forget(held, tell))
+
+    def _forget(self, held: Holding, tell: Callable[[dict[str, Any]], None]) -> None:
+        self.slots.remove(held.what.id)
         if held.pipe >= 0:
             self.loop.forget(held.pipe)
             os.close(held.pipe)
@@ -562,70 +591,73 @@ class Keeper:
         self.hide(held)
 
         def forgotten(answer: dict[str, Any], _descriptors: list[int]) -> None:
-            self.holdings.pop(held.what.id, None)
-            self.retire([held.mount])
+            self.holdings.discard(held)
+            self.retire([held.mount], _late(held))
             tell(answer)
 
-        def removed(_problem: str) -> None:
-            if held.working:
-                self.at(self.PAUSE[1], lambda: removed(""))
-                return
-            job = {"job": "forget", "domain": held.what.domain, "names": held.files()}
-            self.pool.run(job, [held.mount], forgotten)
+        job = {"job": "forget", "domain": held.what.domain, "names": held.files()}
+        held.when_idle(lambda: self.pool.run(job, [held.mount], forgotten))
 
-        self.store.after(removed)
-
-    def retire(self, mounts: list[int]) -> None:
-        """Let mounts go, later and in a worker.
+    def retire(self, mounts: list[int], key: str = "") -> None:
+        """Let mounts go, later and in a worker, with the slot of this key.
 
         The kernel may still have work queued for them, and it takes its time.
         """
 
         if mounts and not self.retiring:
             self.at(MOUNT_SECONDS + GATHER_SECONDS, self._drop)
-        self.retiring += [(time.monotonic() + MOUNT_SECONDS, mount) for mount in mounts]
+        self.retiring += [(time.monotonic() + MOUNT_SECONDS, mount, key) for mount in mounts]
 
     def _drop(self) -> None:
         """Those whose time has come, in one job: they come in order."""
         now = time.monotonic()
-        mounts = [mount for due, mount in self.retiring if due <= now][: channel.MAX_DESCRIPTORS]
-        self.retiring = self.retiring[len(mounts) :]
-        self.pool.run({"job": "drop"}, mounts, lambda _answer, _descriptors: None)
-        channel.close_all(mounts)
+        gone = [entry for entry in self.retiring if entry[0] <= now][: channel.MAX_DESCRIPTORS]
+        self.retiring = self.retiring[len(gone) :]
+        for _due, _mount, key in gone:
+            self.slots.remove(key)
+        mounts = [mount for _due, mount, _key in gone]
+        self._drop_now(mounts, lambda _answer: None)
         if self.retiring:
             self.at(max(0.0, self.retiring[0][0] - now) + GATHER_SECONDS, self._drop)
 
+    def _drop_now(self, mounts: list[int], tell: Callable[[dict[str, Any]], object]) -> None:
+        def dropped(answer: dict[str, Any], _descriptors: list[int]) -> None:
+            self.dropping -= 1
+            tell(answer)
+
+        self.dropping += 1
+        self.pool.run({"job": "drop"}, mounts, dropped)
+        channel.close_all(mounts)
+
     # leaving
 
-    def _leave(self, client: Client, _message: dict[str, Any]) -> None:
-        """Leave all domains, so that the node can leave the cluster. Refused while a lock is held."""
-        held = [lock.what.name for lock in self.holdings.values()]
+    def _leave(self, client: Client, message: dict[str, Any]) -> None:
+        """Leave all domains, so that the node can leave the cluster. Refused while a lock is held.
+
+        The mount of a lock that was just released is a member of its domain, too.
+        """
+        held = [lock.what.name for lock in self.holdings]
         if held or self.trying:
             raise O2cbError(f"{len(held) + len(self.trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
-        mounts = self._forget_domains()
-
-        def left(answer: dict[str, Any], _descriptors: list[int]) -> None:
-            self.answer(client, {"left": True, **answer})
-
-        def forgotten(_problem: str) -> None:
-            self.pool.run({"job": "drop"}, mounts, left)
-            channel.close_all(mounts)
-
-        self.store.after(forgotten)
+        if self.retiring or self.dropping:
+            if not client.closed:
+                self.at(LEAVE_AGAIN_SECONDS, lambda: self.server.call(client, message))
+            return
+        self._drop_now(self._forget_domains(), lambda answer: self.answer(client, {"left": True, **answer}))
 
     def _forget_domains(self) -> list[int]:
         mounts = list(self.domains.values())
         for domain in self.domains:
-            self.store.remove(f"domain-{domain.encode().hex()}")
+            self.slots.remove(f"domain {domain}")
         self.domains.clear()
         return mounts
 
     def _shut_down(self) -> None:
         """The machine goes down: release everything in the order that the kernel bears, and leave the domains."""
-        for held in list(self.holdings.values()):
+        for held in self.holdings:
             self._let_go(held, lambda _answer: None)
         deadline = time.monotonic() + SHUTDOWN_SECONDS
-        while (self.holdings or self.retiring) and time.monotonic() < deadline:
+        while (self.holdings or self.retiring or self.dropping) and time.monotonic() < deadline:
             self._turn(0.1)
         channel.close_all(self._forget_domains())
 
@@ -633,7 +665,7 @@ class Keeper:
 
     def _list(self, client: Client, _message: dict[str, Any]) -> None:
         """All holdings, in as many messages as they need; the last says so."""
-        rest = [holding.facts(held) for held in self.holdings.values() if not held.releasing]
+        rest = [holding.facts(held) for held in self.holdings if not held.releasing]
         while True:
             part, rest = rest[:100], rest[100:]
             if not self.answer(client, {"locks": part, "more": bool(rest)}):
@@ -648,7 +680,7 @@ class Keeper:
             for job, seconds in self.pool.asleep()
         ]
         kept = len(self.holdings) if self.store.works else 0
-        names_held = [held.what.name for held in self.holdings.values()]
+        names_held = [held.what.name for held in self.holdings]
         self.answer(
             client,
             {
@@ -691,6 +723,11 @@ def main(worker: Sequence[str]) -> int:
         say(f"o2keep: {error}")
         return 1
     return 0
+
+
+def _late(held: Holding) -> str:
+    """The slot of the mount of a lock that is released."""
+    return f"late {held.what.id}"
 
 
 def _only_error(answer: Mapping[str, Any]) -> dict[str, Any]:

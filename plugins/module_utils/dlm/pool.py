@@ -89,8 +89,12 @@ class Pool:
     def run(
         self, job: dict[str, Any], descriptors: list[int], answer: Answer, begun: Callable[[], None] | None = None
     ) -> None:
-        """Give a job to a worker. Its descriptors are duplicated now: the caller may close its own."""
-        work = Work(job, [os.dup(descriptor) for descriptor in descriptors], answer, begun)
+        """Give a job to a worker. The caller may close its descriptors: where it has to wait they are duplicated."""
+        work = Work(job, descriptors, answer, begun)
+        if not any(self._waiting) and self._idle and self._has_room(work):
+            self._hand_out(work)
+            return
+        work.descriptors = [os.dup(descriptor) for descriptor in descriptors]
         self._waiting[work.rank].append(work)
         self.turn()
 
@@ -99,7 +103,9 @@ class Pool:
         self._ending = [process for process in self._ending if process.poll() is None]
         for waiting in self._waiting:
             while waiting and self._has_room(waiting[0]):
-                self._hand_out(waiting.popleft())
+                work = waiting.popleft()
+                self._hand_out(work)
+                channel.close_all(work.descriptors)
         if any(self._waiting) and not self._looks_again:
             self._looks_again = True
             self._loop.at(SLOW_SECONDS / 4, self._look_again)
@@ -124,7 +130,6 @@ class Pool:
         worker.answer, worker.job, worker.since = work.answer, work.job, time.monotonic()
         self._busy[worker.process.pid] = worker
         channel.send(worker.sock, work.job, work.descriptors)
-        channel.close_all(work.descriptors)
         if work.begun:
             work.begun()
 

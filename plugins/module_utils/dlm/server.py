@@ -73,6 +73,10 @@ class Server:
             return
         message, descriptors = received
         channel.close_all(descriptors)
+        self.call(client, message)
+
+    def call(self, client: Client, message: dict[str, Any]) -> None:
+        """Do what a request asks for, if its sender may ask for it. What is wrong with it is an answer too."""
         try:
             if client.uid != 0:
                 raise O2cbError("only root may ask o2keep")

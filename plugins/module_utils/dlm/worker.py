@@ -50,7 +50,8 @@ MARK = "/var/lib/o2keep/token"
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 """Seconds between two tries, at random, so that those who wait for a lock do not step on one another. They grow, so
-that many who wait leave something of the machine to the one who holds it."""
+that many who wait leave something of the machine to the one who holds it, but for one to whom it is about to be handed
+over."""
 
 PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
@@ -120,7 +121,8 @@ def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
         else:
             return {"token": number}, [own.directory, *held]
         time.sleep(random.uniform(pause / 2, pause))
-        pause = min(1.5 * pause, LONGEST_PAUSE)
+        if not job["eager"]:
+            pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 def _sign(job: dict[str, Any], descriptor: int, exclusive: bool) -> int:
@@ -293,9 +295,20 @@ def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
 def _online() -> Live:
     """The cluster that this node is online in. Raises O2cbError without one: o2dlm would say EINVAL."""
     live = observe.live(())
-    if live is None or not live.online:
-        raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
-    return live
+    if live is not None and live.online:
+        return live
+    stack = files.read_line(observe.STACK_FILE)
+    if stack not in ("", observe.STACK):
+        raise O2cbError(
+            f"the cluster stack {stack!r} is in use on this node, and these locks need o2cb's own: write "
+            f"{observe.STACK} to {observe.STACK_FILE} and start o2cb.service"
+        )
+    if live is not None:
+        raise O2cbError(
+            f"cluster {live.cluster.name} is registered on this node, but no heartbeat runs: "
+            "run role ocfs2.o2cb.cluster, or see `systemctl status o2cb`"
+        )
+    raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
 
 
 def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:

@@ -18,6 +18,8 @@ from .domains import Domain
 from .state import Live
 
 STACK_FILE = "/sys/fs/ocfs2/cluster_stack"
+STACK = "o2cb"
+"""What it says where the kernel's own stack is in use; empty before any is."""
 
 _DEBUGFS = "/sys/kernel/debug/o2hb"
 

@@ -199,7 +199,7 @@ def test_a_lock_that_was_taken_anew_is_not_released_by_the_token_of_the_old_one(
     answers: list[dict[str, Any]] = []
     releases: list[tuple[str, str]] = []
     keeper = SimpleNamespace(
-        _node_lock=lambda key: SimpleNamespace(what=SimpleNamespace(token=17)),
+        holdings=SimpleNamespace(node_lock=lambda key: SimpleNamespace(what=SimpleNamespace(token=17))),
         _release_within=lambda seconds, client, key: releases.append(key),
         answer=lambda client, answer: answers.append(answer),
     )
