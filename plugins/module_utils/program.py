@@ -23,6 +23,10 @@ def main(arguments: Sequence[str]) -> int:
 
         worker.serve(socket.socket(fileno=int(rest[0])))
         return 0
+    if verb in ("o2agent", "o2agent-stop"):
+        from .agent import daemon
+
+        return daemon.main() if verb == "o2agent" else daemon.safe_stop()
     if verb == "o2ctl":
         from .ctl import commands
 

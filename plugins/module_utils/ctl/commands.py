@@ -18,7 +18,7 @@ from ..dlm import modes, names
 from ..dlm.client import Client, holder, refusal
 from ..dlm.token import SECOND
 from ..o2cb.errors import O2cbError
-from . import vm
+from . import resources, vm
 
 BUSY = 75
 """Exit code when a lock could not be had, EX_TEMPFAIL of sysexits.h."""
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     keep = areas.add_parser("keep", help="the keeper of the locks").add_subparsers(required=True, metavar="VERB")
     _verb(keep, "status", status, "what o2keep holds and waits for")
     vm.add(areas, _verb)
+    resources.add(areas, _verb)
     return parser
 
 

@@ -151,6 +151,7 @@ class Keeper:
             "list": self._list,
             "who": self._who,
             "status": self._status,
+            "held": self._held,
             "label": self._label,
             "leave": self._leave,
         }
@@ -662,6 +663,12 @@ class Keeper:
         channel.close_all(self._forget_domains())
 
     # looking
+
+    def _held(self, client: Client, message: dict[str, Any]) -> None:
+        """The node lock of this name that this node holds, without a question to anybody."""
+        key = (str(message.get("domain") or names.DEFAULT_DOMAIN), names.stored(str(message["name"])))
+        found = self.holdings.node_lock(key)
+        self.answer(client, {"lock": holding.facts(found) if found else None})
 
     def _list(self, client: Client, _message: dict[str, Any]) -> None:
         """All holdings, in as many messages as they need; the last says so."""

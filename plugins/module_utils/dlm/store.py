@@ -14,19 +14,15 @@ keeps nothing and says so.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
-import socket
 from collections.abc import Callable, Mapping, Sequence
 
+from ..o2cb import notify
 from ..o2cb.errors import O2cbError
 from .loop import Loop
 
 BARRIER_SECONDS = 5.0
-SEND_SECONDS = 1.0
-"""systemd reads its messages one by one, and its queue may be full for a moment."""
-
 _FIRST_DESCRIPTOR = 3
 
 
@@ -37,8 +33,6 @@ class Store:
         self._loop = loop
         self._waiting: list[Callable[[str], None]] = []
         self.address = environment.get("NOTIFY_SOCKET", "")
-        if self.address.startswith("@"):
-            self.address = "\0" + self.address[1:]
         self._unsent: list[str] = []
 
     @property
@@ -98,15 +92,7 @@ class Store:
             os.close(writer)
 
     def _send(self, text: str, descriptors: list[int]) -> None:
-        if not self.address:
-            return
-        ancillary = []
-        if descriptors:
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.settimeout(SEND_SECONDS)
-            sock.connect(self.address)
-            sock.sendmsg([text.encode()], ancillary)
+        notify.send(self.address, text, descriptors)
 
 
 def inherited(environment: Mapping[str, str]) -> dict[str, list[int]]:
