@@ -4,7 +4,7 @@
 
 """The frames of the bus and their form on the wire. Pure.
 
-On a stream each frame is a 32-bit length and a body; a transport that keeps messages apart, as CPG does, carries bodies.
+On a stream each frame is a 32-bit length and a body; a transport that keeps messages apart, as CPG, carries bodies.
 A body is a version, a kind, and the fields of that kind in their order. Integers are little endian. What is too long,
 too short, or says what no sender says raises FrameError, after which the link is to be dropped: nothing on it can be
 believed any more.

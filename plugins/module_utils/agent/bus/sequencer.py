@@ -259,6 +259,9 @@ class Sequencer:
         follower = self.followers.get(node) or self.learners.get(node)
         if not follower or follower.incarnation != link.incarnation or not self.counts(frame):
             return
+        if node in self.learners and frame.delivered < self.forgotten:
+            del self.learners[node]  # It needs what is forgotten, and will ask again.
+            return
         follower.heard = self.core.clock
         follower.acked = True
         self.core.unsuspect(node)
@@ -276,14 +279,16 @@ class Sequencer:
         """The last position that every member has which must have it.
 
         A join needs the old view and the new one. A down is stable, together with all that waited for the one who is
-        down, when all others have it: so nothing is delivered without him before it is sure that his down will be.
+        down, when all others have it: so nothing is delivered without him before it is sure that his down will be. The
+        others are those whose own join is stable; one whose is not acknowledges nothing behind it.
         """
-        stable = self.core.log.top
+        stable = everyone = self.core.log.top
         for follower in self.followers.values():
             have = follower.have
             if have < stable:
                 stable = max(have, min(follower.joined - 1, stable)) if follower.joined else have
-        everyone = stable
+            if have < everyone and follower.joined <= self.core.stable:
+                everyone = have
         for follower in self.leaving:
             if follower.down > everyone:
                 stable = min(stable, max(follower.have, follower.joined - 1))
@@ -301,6 +306,9 @@ class Sequencer:
         for follower in self.followers.values():
             if follower.delivered < forgotten:
                 forgotten = follower.delivered
+        for learner in self.learners.values():
+            if learner.acked and learner.delivered < forgotten:
+                forgotten = learner.delivered
         if forgotten <= self.forgotten:
             return False
         self.forgotten = forgotten
@@ -354,6 +362,9 @@ class Sequencer:
         for link in core.links.values():
             if link.incarnation:
                 core.send_frame(link.node, self._sync(True))
+        for learner in list(self.learners.values()):
+            if learner.acked and not self.in_contact(learner):
+                del self.learners[learner.node]
         reached = self.contacts()
         for follower in self.followers.values():
             if follower.node not in reached:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import effects
 from .frames import Collect, Go, Promise, Refused, Tail
-from .log import Log
 from .sequencer import Sequencer, Standing
-from .view import AGENT_DOWN, JOIN, NO_EPOCH, NOBODY, Entry, Epoch, View, quorate
+from .view import AGENT_DOWN, JOIN, NO_EPOCH, NOBODY, Entry, Epoch, quorate
 
 if TYPE_CHECKING:
     from .core import Core, Link
@@ -218,9 +217,8 @@ class Founding(Takeover):
             core = self.core
             core.reset()
             core.history = core.node, core.incarnation
-            core.log = Log(0, [Entry(JOIN, core.node, core.incarnation)])
-            core.view = View()
             core.learn(self.epoch)
+            core.store(Entry(JOIN, core.node, core.incarnation))
             core.lead(self.sequencer(core, self.epoch, {}))
 
     def _wait(self, wanted: dict[int, int]) -> None:

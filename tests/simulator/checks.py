@@ -1,0 +1,192 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must hold in every run, whatever happens. The checks see what members deliver and send, and what is true of
+locks and processes; of the inside of a member only which entries it has stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects import NewView, Sent
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
+    AGENT_DOWN,
+    JOIN,
+    MESSAGE,
+    NOBODY,
+    Entry,
+    Ident,
+    View,
+)
+
+if TYPE_CHECKING:
+    from simulator.world import Process, World
+
+
+class Violation(Exception):
+    """An invariant does not hold. `name` is that of the invariant."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(f"{name}: {text}")
+        self.name = name
+
+
+class History:
+    """One bus from its founding: the order as its first deliverers have it."""
+
+    def __init__(self) -> None:
+        self.order: list[Entry] = []
+        self.view = View()
+        self.downs: dict[Ident, int] = {}
+        self.joins: dict[Ident, int] = {}
+
+
+class Checks:
+    """Looks at each delivery when it happens, and at the whole when the run is over."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.histories: dict[Ident, History] = {}
+        self.places: dict[Ident, dict[int, tuple[Ident, int]]] = {}
+        """History and position of each message, by counter, by sender."""
+        self.delivered = 0
+
+    def deliver(self, process: Process, position: int, entry: Entry) -> None:
+        self.delivered += 1
+        name = process.core.history
+        history = self.histories.get(name)
+        if history is None:
+            history = self.histories[name] = History()
+        self._contiguous(process, position, entry)
+        self._epoch(process, position)
+        order = history.order
+        if position <= len(order):
+            if order[position - 1] != entry:
+                raise Violation(
+                    "same order", f"{process} delivers {show(entry)} at {position}, others {show(order[position - 1])}"
+                )
+            return
+        if position > len(order) + 1:
+            raise Violation("no gap", f"{process} delivers {position} while the last anywhere is {len(order)}")
+        self._stored(process, position, entry, history)
+        self._first(name, position, entry, history)
+        order.append(entry)
+        history.view.apply(entry)
+
+    def _contiguous(self, process: Process, position: int, entry: Entry) -> None:
+        if process.position == 0:
+            if entry[:3] != (JOIN, process.node, process.incarnation):
+                raise Violation("nothing before the join", f"{process} first delivers {show(entry)} at {position}")
+        elif position <= process.position:
+            raise Violation("no duplicate", f"{process} delivers {position} again after {process.position}")
+        elif position != process.position + 1:
+            raise Violation("no gap", f"{process} delivers {position} after {process.position}")
+        process.position = position
+
+    def _epoch(self, process: Process, position: int) -> None:
+        cause = process.cause
+        if cause is not None and process.core.history == process.bus and cause < process.promised:
+            raise Violation(
+                "no delivery from an old epoch",
+                f"{process} delivers {position} by a frame of {cause} after its promise to {process.promised}",
+            )
+
+    def _stored(self, process: Process, position: int, entry: Entry, history: History) -> None:
+        """Delivered means stored by every member that lives, and by the one who joins with this entry.
+
+        Who was not told that its join is stable can have turned away, but only from one that is declared down.
+        """
+        needed = dict(history.view.members)
+        if entry.kind == JOIN and not process.zombie:
+            needed[entry.node] = entry.incarnation
+        for node, incarnation in needed.items():
+            other = self.world.running(node, incarnation)
+            if other is not None and other.has_alive and other.core.log.top < position:
+                raise Violation(
+                    "stable before delivered", f"{process} delivers {position}, which {other} has not stored"
+                )
+
+    def _first(self, name: Ident, position: int, entry: Entry, history: History) -> None:
+        kind, node, incarnation = entry[:3]
+        ident = node, incarnation
+        if kind == MESSAGE:
+            if history.view.members.get(node) != incarnation:
+                raise Violation("no old incarnation", f"{show(entry)} at {position}, where that is no member")
+            places = self.places.setdefault(ident, {})
+            if entry.counter in places:
+                raise Violation("no duplicate", f"{show(entry)} at {position} and at {places[entry.counter]}")
+            if entry.counter != len(places) + 1:
+                raise Violation("per-sender order", f"{show(entry)} at {position} after {len(places)} of that sender")
+            places[entry.counter] = name, position
+        elif kind == JOIN:
+            if node in history.view.members:
+                raise Violation("down before join", f"{show(entry)} at {position}, and its node is still a member")
+            if ident in history.joins:
+                raise Violation("no old incarnation", f"{show(entry)} at {position}, which has joined before")
+            history.joins[ident] = position
+        elif kind == AGENT_DOWN:
+            if history.view.members.get(node) != incarnation:
+                raise Violation("down once", f"{show(entry)} at {position}, which is no member")
+            if self.world.holds_alive(node, incarnation):
+                raise Violation("down is true", f"{show(entry)} at {position}, and it holds alive-{node}")
+            history.downs[ident] = position
+        elif not self.world.node_was_down(node, incarnation):
+            raise Violation("down is true", f"{show(entry)} at {position}, and its node did not go down")
+
+    def sent(self, process: Process, effect: Sent) -> None:
+        """The call of `send` returns: the message is delivered here, and at that position."""
+        place = self.places.get((process.node, process.incarnation), {}).get(effect.counter)
+        if place != (process.core.history, effect.position) or effect.position > process.position:
+            raise Violation("sent means delivered", f"{process} is told {effect}, which is at {place}")
+
+    def new_view(self, process: Process, effect: NewView) -> None:
+        history = self.histories[process.core.history]
+        if effect.position == len(history.order) and dict(effect.members) != history.view.members:
+            raise Violation("same view", f"{process} has {effect}, others {history.view.members}")
+
+    def bounds(self, process: Process) -> None:
+        """What a member keeps is limited: the window, and some view changes."""
+        core = process.core
+        limit = core.settings.window + 4 * len(core.nodes) + 8
+        if len(core.log.entries) > limit or len(core.outbox.messages) > core.settings.queue:
+            raise Violation("bounded", f"{process} keeps {len(core.log.entries)} entries")
+
+    def unfinished(self) -> str:
+        """What is still to come after the faults have stopped; nothing when all is done."""
+        world = self.world
+        processes = world.processes()
+        if len(processes) < len(world.nodes):
+            return "not every node has an agent"
+        histories = {process.core.history for process in processes}
+        if len(histories) > 1 or NOBODY in histories:
+            return f"{len(histories)} histories"
+        order = self.histories.get(histories.pop())
+        if order is None:
+            return "nothing is delivered"
+        want = {process.node: process.incarnation for process in processes}
+        if order.view.members != want:
+            return f"the view is {order.view.members}, not {want}"
+        for process in processes:
+            if process.position != len(order.order):
+                return f"{process} is at {process.position} of {len(order.order)}"
+            if process.core.outbox.messages:
+                return f"{process} has {len(process.core.outbox.messages)} messages that are not through"
+        return ""
+
+    def end(self) -> None:
+        """Delivered anywhere is delivered to every member that was not reported down; called when all is settled."""
+        for process in self.world.processes():
+            history = self.histories[process.core.history]
+            joined = history.joins.get((process.node, process.incarnation), 0)
+            if process.position != len(history.order) or process.first != joined:
+                raise Violation("delivered everywhere", f"{process} has {process.first} to {process.position}")
+            for ident in history.joins:
+                if ident not in history.downs and self.world.running(*ident) is None:
+                    raise Violation("every end is told", f"{ident} is gone and no down of it was delivered")
+
+
+def show(entry: Entry) -> str:
+    who = f"{entry.node}.{entry.incarnation}"
+    if entry.kind == MESSAGE:
+        return f"message {entry.counter} of {who}"
+    return f"{'join' if entry.kind == JOIN else 'agent down' if entry.kind == AGENT_DOWN else 'node down'} of {who}"
