@@ -83,6 +83,7 @@ from .frames import (
     Sync,
     Tail,
     Welcome,
+    Welcomed,
 )
 from .log import Log, Outbox
 from .sequencer import Sequencer
@@ -453,11 +454,12 @@ class Core:
         if entry.kind == JOIN and entry[1:3] == (self.node, self.incarnation):
             self.joined = self.log.top
 
-    def advance(self, stable: int) -> None:
-        """Deliver what is known to be stable."""
+    def advance(self, stable: int, forgotten: int = 0) -> None:
+        """Deliver what is known to be stable, and forget what everybody delivered."""
         self.stable = max(self.stable, min(stable, self.log.top))
         while self.view.position < self.stable:
             self._deliver(self.log.at(self.view.position + 1))
+        self.log.forget(min(forgotten, self.view.position))
 
     def _deliver(self, entry: Entry) -> None:
         view = self.view
@@ -496,7 +498,7 @@ class Core:
             if frame.position == self.log.top + 1:
                 self.store(frame.entry)
             self.ack_due = True
-            self.advance(frame.stable)
+            self.advance(frame.stable, frame.forgotten)
         elif self.staging and frame.position == self.staging.keep + len(self.staging.entries) + 1:
             self.staging.entries.append(frame.entry)
             self._install(self.staging)
@@ -532,9 +534,8 @@ class Core:
             self.unsuspect(link.node)
             if self.accepted == frame.epoch:
                 self.ack_due = self.ack_due or frame.ask
-                self.advance(frame.stable)
-                self.log.forget(min(frame.forgotten, self.view.position))
-        elif frame.epoch < self.promised and frame.ask and self.phase == self.MEMBER:
+                self.advance(frame.stable, frame.forgotten)
+        elif frame.epoch < self.promised and self.phase == self.MEMBER and link.history == self.history:
             self.send_frame(link.node, Refused(self.promised))
 
     def _submit(self, link: Link, frame: Submit) -> None:
@@ -571,7 +572,6 @@ class Core:
         if self.phase == self.MEMBER:
             self.send_frame(link.node, Refused(NO_EPOCH))
         elif not self.role:
-            self.reset()
             self.send_frame(link.node, Promise(frame.epoch, NO_EPOCH, 0, 0))
 
     def _tail(self, link: Link, frame: Tail) -> None:
@@ -619,6 +619,7 @@ class Core:
         if self.phase not in (self.FRESH, self.LEARNING) or frame.epoch[1:] != (link.node, link.incarnation):
             return
         if self.history == frame.history and frame.epoch < self.promised:
+            self.send_frame(link.node, Refused(self.promised))
             return
         self._release()
         self.reset()
@@ -631,6 +632,11 @@ class Core:
         self.log = Log(frame.position)
         self.learn(frame.epoch)
         self.ack_due = True
+        self.send_frame(link.node, Welcomed(frame.epoch, frame.number))
+
+    def _welcomed(self, link: Link, frame: Welcomed) -> None:
+        if isinstance(self.role, Sequencer) and frame.epoch == self.role.epoch:
+            self.role.welcomed(link, frame.number)
 
     # Ends
 
@@ -645,8 +651,12 @@ class Core:
             self.send_frame(frame.node, frame)
 
     def _dead(self, link: Link, frame: Dead) -> None:
-        if frame.incarnation == self.incarnation and not (frame.history and self.phase != self.MEMBER):
-            self.evict(effects.FOREIGN if frame.history else effects.DECLARED_DOWN)
+        if frame.incarnation != self.incarnation:
+            return
+        if not frame.history:
+            self.evict(effects.DECLARED_DOWN)
+        elif self.phase == self.MEMBER and link.incarnation:
+            self.evict(effects.FOREIGN)
 
     def _echo(self, link: Link, frame: Echo) -> None:
         """Only one's own counts."""
@@ -661,6 +671,7 @@ _HANDLERS = {
         Hello,
         Join,
         Welcome,
+        Welcomed,
         Submit,
         Ordered,
         Ack,

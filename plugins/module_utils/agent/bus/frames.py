@@ -9,8 +9,8 @@ A body is a version, a kind, and the fields of that kind in their order. Integer
 too short, or says what no sender says raises FrameError, after which the link is to be dropped: nothing on it can be
 believed any more.
 
-The frames in the order of a life: Hello, Join, Welcome; Submit, Ordered, Ack, Sync; Collect, Tail, Promise, Refused,
-Start; Newer, Go, Dead, Echo.
+The frames in the order of a life: Hello, Join, Welcome, Welcomed; Submit, Ordered, Ack, Sync; Collect, Tail, Promise,
+Refused, Start; Newer, Go, Dead, Echo.
 """
 
 from __future__ import annotations
@@ -49,12 +49,20 @@ class Join(NamedTuple):
 class Welcome(NamedTuple):
     """The state from which a joining member goes on."""
 
+    number: int
     history: Ident
     epoch: Epoch
     position: int
     members: tuple[tuple[int, int, int], ...]
     """Node, incarnation and last counter of each."""
     absent: tuple[Ident, ...]
+
+
+class Welcomed(NamedTuple):
+    """The sender goes on from the state of that number: acknowledgements before this one were of another."""
+
+    epoch: Epoch
+    number: int
 
 
 class Submit(NamedTuple):
@@ -66,9 +74,12 @@ class Submit(NamedTuple):
 
 
 class Ordered(NamedTuple):
+    """An entry at its position, with what a Sync says."""
+
     epoch: Epoch
     position: int
     stable: int
+    forgotten: int
     entry: Entry
 
 
@@ -160,7 +171,23 @@ class Echo(NamedTuple):
 
 
 Frame = Union[
-    Hello, Join, Welcome, Submit, Ordered, Ack, Sync, Collect, Tail, Promise, Refused, Start, Newer, Go, Dead, Echo
+    Hello,
+    Join,
+    Welcome,
+    Welcomed,
+    Submit,
+    Ordered,
+    Ack,
+    Sync,
+    Collect,
+    Tail,
+    Promise,
+    Refused,
+    Start,
+    Newer,
+    Go,
+    Dead,
+    Echo,
 ]
 
 _U8 = struct.Struct("<B")
@@ -335,9 +362,10 @@ _CODECS: dict[str, tuple[_Put, _Get]] = {
 _FORMS: list[tuple[type, str]] = [
     (Hello, "u64 ident"),
     (Join, "epoch"),
-    (Welcome, "ident epoch u64 members idents"),
+    (Welcome, "u64 ident epoch u64 members idents"),
+    (Welcomed, "epoch u64"),
     (Submit, "u64 channel payload"),
-    (Ordered, "epoch u64 u64 entry"),
+    (Ordered, "epoch u64 u64 u64 entry"),
     (Ack, "epoch u64 u64"),
     (Sync, "epoch u64 u64 bool"),
     (Collect, "ident epoch epoch u64 u64"),

@@ -44,6 +44,7 @@ class Follower:
         "joined",
         "keep",
         "node",
+        "number",
         "sent",
         "started",
         "told",
@@ -66,6 +67,8 @@ class Follower:
         """The position of its down, if it has one."""
         self.goal = 0
         """What a learner must have before its join is numbered."""
+        self.number = 0
+        """That of the state a learner was sent and has not confirmed."""
         self.keep = 0
         self.started = True
         """Whether it was sent what opens the epoch, on this link."""
@@ -86,6 +89,7 @@ class Sequencer:
         """Those whose down is numbered and not yet stable."""
         self.learners: dict[int, Follower] = {}
         """Those that get all entries, but whose join is not numbered yet."""
+        self.welcomes = 0
         self.waiting: dict[int, deque[Message]] = {}
         self.probing: set[tuple[str, int]] = set()
         self.backoff: dict[int, tuple[float, float]] = {}
@@ -171,9 +175,6 @@ class Sequencer:
     def hello(self, link: Link, known: bool) -> None:
         """A new link, unless the peer is known on it already: what was under way on the old one is lost."""
         node = link.node
-        if link.history not in (NOBODY, self.core.history):
-            self.core.send_frame(node, Dead(link.incarnation, True))
-            return
         if known:
             return
         self.learners.pop(node, None)
@@ -204,10 +205,18 @@ class Sequencer:
         learner = self.learners[node] = Follower(node, incarnation, core.clock)
         learner.have = learner.sent = learner.told = learner.delivered = view.position
         learner.goal = core.log.top
+        self.welcomes += 1
+        learner.number = self.welcomes
         members = tuple((number, born, view.counters.get(number, 0)) for number, born in view.members.items())
         absent = tuple(view.absent.items())
-        core.send_frame(node, Welcome(core.history, self.epoch, view.position, members, absent))
+        core.send_frame(node, Welcome(learner.number, core.history, self.epoch, view.position, members, absent))
         return learner
+
+    def welcomed(self, link: Link, number: int) -> None:
+        """What it acknowledges from here on is of the state it was sent last."""
+        learner = self.learners.get(link.node)
+        if learner and learner.incarnation == link.incarnation and learner.number == number:
+            learner.number = 0
 
     def admit(self, learner: Follower) -> None:
         """It answers and has caught up: number its join."""
@@ -259,6 +268,8 @@ class Sequencer:
         follower = self.followers.get(node) or self.learners.get(node)
         if not follower or follower.incarnation != link.incarnation or not self.counts(frame):
             return
+        if follower.number:
+            return
         if node in self.learners and frame.delivered < self.forgotten:
             del self.learners[node]  # It needs what is forgotten, and will ask again.
             return
@@ -267,6 +278,7 @@ class Sequencer:
         self.core.unsuspect(node)
         if frame.have > follower.have:
             follower.have = frame.have
+            follower.sent = max(follower.sent, frame.have)
         if frame.delivered > follower.delivered:
             follower.delivered = frame.delivered
         if node in self.learners and follower.have >= follower.goal:
@@ -335,7 +347,7 @@ class Sequencer:
         top, stable = core.log.top, core.stable
         if follower.sent < top:
             for position, entry in enumerate(core.log.after(follower.sent), follower.sent + 1):
-                core.send_frame(node, Ordered(self.epoch, position, stable, entry))
+                core.send_frame(node, Ordered(self.epoch, position, stable, self.forgotten, entry))
             follower.sent, follower.told = top, stable
         elif follower.told < stable:
             core.send_frame(node, self._sync(False))
@@ -360,8 +372,10 @@ class Sequencer:
     def tick(self) -> None:
         core = self.core
         for link in core.links.values():
-            if link.incarnation:
+            if link.incarnation and link.history in (NOBODY, core.history):
                 core.send_frame(link.node, self._sync(True))
+            elif link.incarnation:
+                core.send_frame(link.node, Dead(link.incarnation, True))
         for learner in list(self.learners.values()):
             if learner.acked and not self.in_contact(learner):
                 del self.learners[learner.node]
