@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects import NewView, Sent
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects import (
+    ASKED,
+    DECLARED_DOWN,
+    FOREIGN,
+    LOST_ALIVE,
+    NO_ALIVE,
+    NewView,
+    Sent,
+)
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
     AGENT_DOWN,
     JOIN,
@@ -17,6 +25,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
     Entry,
     Ident,
     View,
+    quorate,
 )
 
 if TYPE_CHECKING:
@@ -157,38 +166,56 @@ class Checks:
         if len(core.log.entries) > limit or len(core.outbox.messages) > core.settings.queue:
             raise Violation("bounded", f"{process} keeps {len(core.log.entries)} entries")
 
-    def unfinished(self) -> str:
-        """What is still to come after the faults have stopped; nothing when all is done."""
+    def gives_up(self, process: Process, reason: str) -> None:
+        """Nobody gives up who has most of the view, unless the sequencer asked it to."""
+        core = process.core
+        members = core.view.members
+        alive = {node for node, born in members.items() if self.world.holds_alive(node, born)}
+        linked = {node for node in alive if core.reaches(node, members[node])} | {process.node}
+        if reason not in (DECLARED_DOWN, FOREIGN, ASKED, NO_ALIVE, LOST_ALIVE) and len(linked) > 1 and quorate(linked, alive):
+            raise Violation("gives up for cause", f"{process}: {reason}; it reaches {linked} of {alive}")
+        if reason == NO_ALIVE and self.world.holders.get(process.node) is None:
+            raise Violation("gives up for cause", f"{process}: {reason}; only a probe had it")
+
+    def numbers_join(self, process: Process, entry: Entry) -> None:
+        """A join is numbered when the new one has the state, which shows that both directions work."""
+        joining = self.world.running(entry.node, entry.incarnation)
+        if joining and not process.zombie and joining.core.history != process.core.history:
+            raise Violation("join after proof", f"{process} numbers {show(entry)}, which has no state yet")
+
+    def unfinished(self) -> Violation | None:
+        """What is still to come after the faults have stopped; None when all is done."""
         world = self.world
         processes = world.processes()
         if len(processes) < len(world.nodes):
-            return "not every node has an agent"
+            return Violation("progress", "not every node has an agent")
         histories = {process.core.history for process in processes}
         if len(histories) > 1 or NOBODY in histories:
-            return f"{len(histories)} histories"
-        order = self.histories.get(histories.pop())
-        if order is None:
-            return "nothing is delivered"
-        want = {process.node: process.incarnation for process in processes}
-        if order.view.members != want:
-            return f"the view is {order.view.members}, not {want}"
+            return Violation("progress", f"{len(histories)} histories")
+        history = self.histories.get(histories.pop())
+        if history is None:
+            return Violation("progress", "nothing is delivered")
+        for ident in history.view.members.items():
+            if world.running(*ident) is None:
+                return Violation("every end is told", f"{ident} is gone and no down of it was delivered")
         for process in processes:
-            if process.position != len(order.order):
-                return f"{process} is at {process.position} of {len(order.order)}"
+            if process.incarnation != history.view.members.get(process.node):
+                return Violation("progress", f"{process} is no member")
+            if process.position != len(history.order):
+                return Violation("delivered everywhere", f"{process} is at {process.position} of {len(history.order)}")
             if process.core.outbox.messages:
-                return f"{process} has {len(process.core.outbox.messages)} messages that are not through"
-        return ""
+                return Violation("progress", f"{process} has messages that are not through")
+        return None
 
     def end(self) -> None:
-        """Delivered anywhere is delivered to every member that was not reported down; called when all is settled."""
+        """Who lives has missed nothing of a bus that is gone, in which others knew it as a member."""
         for process in self.world.processes():
-            history = self.histories[process.core.history]
-            joined = history.joins.get((process.node, process.incarnation), 0)
-            if process.position != len(history.order) or process.first != joined:
-                raise Violation("delivered everywhere", f"{process} has {process.first} to {process.position}")
-            for ident in history.joins:
-                if ident not in history.downs and self.world.running(*ident) is None:
-                    raise Violation("every end is told", f"{ident} is gone and no down of it was delivered")
+            for name, history in self.histories.items():
+                joined = history.joins.get((process.node, process.incarnation), 0)
+                if name != process.core.history and 0 < joined < len(history.order):
+                    raise Violation(
+                        "delivered everywhere", f"{process} left {name}, which went on to {len(history.order)} with it"
+                    )
 
 
 def show(entry: Entry) -> str:

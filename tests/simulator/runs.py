@@ -53,10 +53,10 @@ def _play(world: World) -> None:
     while True:
         world.run(world.now + 0.5)
         unfinished = world.checks.unfinished()
-        if not unfinished:
+        if unfinished is None:
             break
         if world.now > end:
-            raise Violation("progress", f"{PATIENCE:.0f} s after the last fault {unfinished}")
+            raise unfinished
     world.checks.end()
 
 
@@ -82,7 +82,7 @@ def fault(world: World) -> None:
     if world.healed:
         return
     dice = world.dice
-    kind = int(dice.random() * 12)
+    kind = int(dice.random() * 13)
     holder = world.holders.get(effects.SEQUENCER)
     node = holder.node if holder and dice.random() < 0.5 else dice.choice(world.nodes)
     other = dice.choice([number for number in world.nodes if number != node])
@@ -109,7 +109,24 @@ def fault(world: World) -> None:
         world.note(f"slow {node}")
         world.slow[node] = 10.0
         world.after(seconds, world.slow.__setitem__, node, 1.0)
-    else:
+    elif kind == 11:
         world.lose_sequencer()
         if dice.random() < 0.5:
             world.cut(node, other, 0.4)
+    else:
+        for _number in range(2):
+            world.after(seconds / 2 * dice.random(), kill_sequencer, world)
+
+
+def kill_sequencer(world: World) -> None:
+    """Also one that has only just begun."""
+    holder = world.holders.get(effects.SEQUENCER)
+    if holder and not world.healed:
+        world.crash(holder.node)
+        world.after(0.2 + 0.3 * world.dice.random(), kill_successor, world)
+
+
+def kill_successor(world: World) -> None:
+    holder = world.holders.get(effects.SEQUENCER)
+    if holder and not world.healed:
+        world.crash(holder.node)

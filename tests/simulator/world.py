@@ -13,7 +13,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects, frames
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core
@@ -21,7 +22,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects impor
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import Frame
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.log import BusFull
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.settings import Settings
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import NO_EPOCH, NOBODY, Epoch
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import JOIN, NO_EPOCH, NOBODY, Epoch
 from simulator.checks import Checks, Violation, show
 
 SETTINGS = Settings(
@@ -258,6 +259,7 @@ class World:
         elif isinstance(effect, effects.Evict):
             self.note(f"{process} gives up: {effect.reason}")
             process.evicted = effect.reason
+            self.checks.gives_up(process, effect.reason)
             self.kill(process)
         elif self.trace is not None:
             self.note(f"{process} reports {effect}")
@@ -282,6 +284,8 @@ class World:
         kind = type(frame)
         if (kind is frames.Promise or kind is frames.Collect) and frame.accepted != NO_EPOCH:  # type: ignore[union-attr]
             process.promised, process.bus = frame.epoch, process.core.history  # type: ignore[union-attr]
+        elif kind is frames.Ordered and frame.entry.kind == JOIN:  # type: ignore[union-attr]
+            self.checks.numbers_join(process, frame.entry)  # type: ignore[union-attr]
         if receiver == process.node:
             if not process.stuck:
                 process.core.receive(receiver, frame)
@@ -591,6 +595,8 @@ class World:
             free = self.holders.get(node) is None
             if free:
                 self.probed[node] = self.now + 0.05
+        if self.dice.random() < 0.1:
+            rest += 3 * self.dice.random()
         answer = process.core.proven if free else process.core.held
         self.after(rest, self.wake, process, answer, lock, node, effect.incarnation)
 
