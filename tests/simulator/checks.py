@@ -172,13 +172,21 @@ class Checks:
         members = core.view.members
         alive = {node for node, born in members.items() if self.world.holds_alive(node, born)}
         linked = {node for node in alive if core.reaches(node, members[node])} | {process.node}
-        if reason not in (DECLARED_DOWN, FOREIGN, ASKED, NO_ALIVE, LOST_ALIVE) and len(linked) > 1 and quorate(linked, alive):
+        if (
+            reason not in (DECLARED_DOWN, FOREIGN, ASKED, NO_ALIVE, LOST_ALIVE)
+            and len(linked) > 1
+            and quorate(linked, alive)
+        ):
             raise Violation("gives up for cause", f"{process}: {reason}; it reaches {linked} of {alive}")
         if reason == NO_ALIVE and self.world.holders.get(process.node) is None:
             raise Violation("gives up for cause", f"{process}: {reason}; only a probe had it")
 
-    def numbers_join(self, process: Process, entry: Entry) -> None:
-        """A join is numbered when the new one has the state, which shows that both directions work."""
+    def numbers(self, process: Process, entry: Entry) -> None:
+        """A down is numbered when it is true, a join when the new one has the state: both directions work."""
+        if entry.kind == AGENT_DOWN and self.world.holds_alive(entry.node, entry.incarnation):
+            raise Violation("down is true", f"{process} numbers {show(entry)}, which holds alive-{entry.node}")
+        if entry.kind != JOIN:
+            return
         joining = self.world.running(entry.node, entry.incarnation)
         if joining and not process.zombie and joining.core.history != process.core.history:
             raise Violation("join after proof", f"{process} numbers {show(entry)}, which has no state yet")

@@ -41,6 +41,7 @@ def run(seed: int, core: type[Core] = Core, trace: bool = False) -> Result:
 
 def _play(world: World) -> None:
     dice = world.dice
+    world.stalls = 0.99
     for node in world.nodes:
         world.after(dice.random(), world.start, node)
     for _number in range(18 + int(dice.random() * 14)):
@@ -48,6 +49,11 @@ def _play(world: World) -> None:
     for _number in range(3 + int(dice.random() * 5)):
         world.after(2.5 + dice.random() * (QUIET - 3), fault, world)
     world.run(QUIET)
+    settle(world)
+
+
+def settle(world: World) -> None:
+    """Mend everything, and wait until all is done that can be."""
     mend(world)
     end = world.now + PATIENCE
     while True:
@@ -72,6 +78,7 @@ def mend(world: World) -> None:
             world.unmute(sender, receiver)
     for node in world.nodes:
         world.slow[node] = 1.0
+        world.stalls = 1.0
         process = world.current[node]
         if process and process.runs and process.frozen:
             world.after(0.1, world.unfreeze, process)

@@ -22,7 +22,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects impor
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import Frame
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.log import BusFull
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.settings import Settings
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import JOIN, NO_EPOCH, NOBODY, Epoch
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import MESSAGE, NO_EPOCH, NOBODY, Epoch
 from simulator.checks import Checks, Violation, show
 
 SETTINGS = Settings(
@@ -60,7 +60,6 @@ class Process:
         "core",
         "evicted",
         "fed",
-        "first",
         "frozen",
         "has_alive",
         "incarnation",
@@ -90,7 +89,6 @@ class Process:
         """What came while it was frozen."""
         self.position = 0
         """The last one it delivered."""
-        self.first = 0
         self.cause: Epoch | None = None
         """The epoch of the frame that it works on."""
         self.promised = NO_EPOCH
@@ -160,6 +158,10 @@ class World:
         }
         self.cuts: dict[tuple[int, int], int] = {}
         """How many faults cut a pair of nodes."""
+        self.stalls = 1.0
+        """Above this chance what is sent is long under way, as when packets are sent again."""
+        self.turn = 0
+        """The only node that can get `sequencer` now; 0 is any."""
         self.healed = False
         self.sends = 0
         self.codec = seed % 16 == 0
@@ -169,6 +171,12 @@ class World:
 
     def after(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self.events, (self.now + seconds, next(self.numbers), call, arguments))
+
+    def until(self, condition: Callable[[], bool], most: float = 30.0) -> None:
+        """Run until something is so; give up after so many seconds."""
+        end = self.now + most
+        while not condition() and self.now < end and self.events:
+            self.run(self.events[0][0])
 
     def run(self, until: float) -> None:
         events = self.events
@@ -231,14 +239,12 @@ class World:
     def drain(self, process: Process) -> None:
         """Do what the core asks for."""
         for effect in process.core.drain():
-            kind = type(effect)
-            if kind is effects.Send:
-                self.send_frame(process, effect[0], effect[1])  # type: ignore[arg-type]
-            elif kind is effects.Deliver:
+            if isinstance(effect, effects.Send):
+                self.send_frame(process, effect.peer, effect.frame)
+            elif isinstance(effect, effects.Deliver):
                 if self.trace is not None:
-                    self.note(f"{process} delivers {effect[0]} {show(effect[1])}")  # type: ignore[arg-type]
-                self.checks.deliver(process, effect[0], effect[1])  # type: ignore[arg-type]
-                process.first = process.first or effect[0]  # type: ignore[assignment]
+                    self.note(f"{process} delivers {effect.position} {show(effect.entry)}")
+                self.checks.deliver(process, effect.position, effect.entry)
             else:
                 self.do(process, effect)
 
@@ -284,8 +290,8 @@ class World:
         kind = type(frame)
         if (kind is frames.Promise or kind is frames.Collect) and frame.accepted != NO_EPOCH:  # type: ignore[union-attr]
             process.promised, process.bus = frame.epoch, process.core.history  # type: ignore[union-attr]
-        elif kind is frames.Ordered and frame.entry.kind == JOIN:  # type: ignore[union-attr]
-            self.checks.numbers_join(process, frame.entry)  # type: ignore[union-attr]
+        elif kind is frames.Ordered and frame.entry.kind != MESSAGE:  # type: ignore[union-attr]
+            self.checks.numbers(process, frame.entry)  # type: ignore[union-attr]
         if receiver == process.node:
             if not process.stuck:
                 process.core.receive(receiver, frame)
@@ -304,12 +310,11 @@ class World:
 
     def schedule(self, channel: Channel) -> None:
         channel.scheduled = True
-        delay = self.dice.random()
-        self.after(
-            (0.002 + 0.1 * delay * delay) * self.slow[channel.sender] * self.slow[channel.receiver],
-            self.arrive,
-            channel,
-        )
+        chance = self.dice.random()
+        delay = (0.002 + 0.1 * chance * chance) * self.slow[channel.sender] * self.slow[channel.receiver]
+        if chance > self.stalls:
+            delay += 2.5 * self.dice.random()
+        self.after(delay, self.arrive, channel)
 
     def arrive(self, channel: Channel) -> None:
         """Hand over what has come, which may be only a part of what is under way."""
@@ -562,7 +567,11 @@ class World:
         if holder and self.down[holder.node] and self.dice.random() < 0.5:
             # A try can sleep until the dead node is evicted.
             self.after(0.5, self.try_lock, process, lock)
-        elif holder or (lock == effects.ALIVE and self.probed[process.node] > self.now):
+        elif (
+            holder
+            or (lock == effects.ALIVE and self.probed[process.node] > self.now)
+            or (lock == effects.SEQUENCER and self.turn not in (0, process.node))
+        ):
             self.note(f"{process} is refused {lock}")
             self.wake(process, process.core.refused, lock)
         else:

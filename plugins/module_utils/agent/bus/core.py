@@ -230,6 +230,7 @@ class Core:
                     self._greet(node)
             return
         self.lock = HELD
+        self.cut_since = None  # Now there is a way to prove who is dead.
         if self.phase == self.GONE or self.role:
             self._release()
         elif self.phase == self.MEMBER:

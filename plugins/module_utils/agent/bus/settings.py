@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     sit_out: float = 10.0
     """So long it stays last in line."""
 
-    evict_after: float = 120.0
+    evict_after: float = 180.0
     """A member of a minority gives up after this."""
 
     alive_patience: float = 10.0
