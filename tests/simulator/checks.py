@@ -21,7 +21,6 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
     AGENT_DOWN,
     JOIN,
     MESSAGE,
-    NOBODY,
     Entry,
     Ident,
     View,
@@ -41,13 +40,43 @@ class Violation(Exception):
 
 
 class History:
-    """One bus from its founding: the order as its first deliverers have it."""
+    """One bus from its founding: the order as its first deliverers have it.
+
+    It can branch at a node that was frozen, declared down, and thaws when all who declared it are gone: for a moment it
+    goes on alone, or with one that joins. That is another bus, for no member of the one takes part in the other.
+    """
 
     def __init__(self) -> None:
         self.order: list[Entry] = []
         self.view = View()
         self.downs: dict[Ident, int] = {}
         self.joins: dict[Ident, int] = {}
+        self.places: dict[Ident, dict[int, int]] = {}
+        """Position of each message, by counter, by sender."""
+        self.branches: list[History] = []
+
+    def has(self, ident: Ident, position: int) -> bool:
+        """Whether that one is a member at a position."""
+        return 0 < self.joins.get(ident, 0) <= position < self.downs.get(ident, position + 1)
+
+    def branch(self, position: int) -> History:
+        """Another order from this position on."""
+        other = History()
+        for place, entry in enumerate(self.order[: position - 1], 1):
+            other.add(place, entry)
+        self.branches.append(other)
+        return other
+
+    def add(self, position: int, entry: Entry) -> None:
+        kind, ident = entry.kind, entry[1:3]
+        if kind == MESSAGE:
+            self.places.setdefault(ident, {})[entry.counter] = position
+        elif kind == JOIN:
+            self.joins[ident] = position
+        elif kind == AGENT_DOWN:
+            self.downs[ident] = position
+        self.order.append(entry)
+        self.view.apply(entry)
 
 
 class Checks:
@@ -56,31 +85,45 @@ class Checks:
     def __init__(self, world: World) -> None:
         self.world = world
         self.histories: dict[Ident, History] = {}
-        self.places: dict[Ident, dict[int, tuple[Ident, int]]] = {}
-        """History and position of each message, by counter, by sender."""
         self.delivered = 0
+
+    def of(self, process: Process) -> History | None:
+        return process.branch or self.histories.get(process.core.history)
+
+    def _history(self, process: Process, position: int, entry: Entry) -> History:
+        """The order that a process has part in."""
+        name = process.core.history
+        history = self.of(process)
+        if history is None:
+            history = self.histories[name] = History()
+        if position <= len(history.order) and history.order[position - 1] != entry:
+            ident = process.node, process.incarnation
+            for branch in history.branches:
+                if branch.order[position - 1 : position] == [entry] or len(branch.order) == position - 1:
+                    process.branch = branch
+                    return branch
+            if process.zombie and not history.has(ident, position):
+                process.branch = history.branch(position)
+                return process.branch
+            raise Violation(
+                "same order",
+                f"{process} delivers {show(entry)} at {position}, others {show(history.order[position - 1])}",
+            )
+        return history
 
     def deliver(self, process: Process, position: int, entry: Entry) -> None:
         self.delivered += 1
-        name = process.core.history
-        history = self.histories.get(name)
-        if history is None:
-            history = self.histories[name] = History()
+        history = self._history(process, position, entry)
         self._contiguous(process, position, entry)
         self._epoch(process, position)
-        order = history.order
-        if position <= len(order):
-            if order[position - 1] != entry:
-                raise Violation(
-                    "same order", f"{process} delivers {show(entry)} at {position}, others {show(order[position - 1])}"
-                )
+        last = len(history.order)
+        if position <= last:
             return
-        if position > len(order) + 1:
-            raise Violation("no gap", f"{process} delivers {position} while the last anywhere is {len(order)}")
+        if position > last + 1:
+            raise Violation("no gap", f"{process} delivers {position} while the last anywhere is {last}")
         self._stored(process, position, entry, history)
-        self._first(name, position, entry, history)
-        order.append(entry)
-        history.view.apply(entry)
+        self._first(position, entry, history)
+        history.add(position, entry)
 
     def _contiguous(self, process: Process, position: int, entry: Entry) -> None:
         if process.position == 0:
@@ -121,42 +164,44 @@ class Checks:
                     "stable before delivered", f"{process} delivers {position}, which {other} has not stored"
                 )
 
-    def _first(self, name: Ident, position: int, entry: Entry, history: History) -> None:
+    def _first(self, position: int, entry: Entry, history: History) -> None:
         kind, node, incarnation = entry[:3]
         ident = node, incarnation
         if kind == MESSAGE:
             if history.view.members.get(node) != incarnation:
                 raise Violation("no old incarnation", f"{show(entry)} at {position}, where that is no member")
-            places = self.places.setdefault(ident, {})
+            places = history.places.get(ident, {})
             if entry.counter in places:
                 raise Violation("no duplicate", f"{show(entry)} at {position} and at {places[entry.counter]}")
+            roots = self.histories.values()
+            if history in roots and any(entry.counter in other.places.get(ident, ()) for other in roots):
+                raise Violation("no duplicate", f"{show(entry)} at {position}, and before on another bus")
             if entry.counter != len(places) + 1:
                 raise Violation("per-sender order", f"{show(entry)} at {position} after {len(places)} of that sender")
-            places[entry.counter] = name, position
         elif kind == JOIN:
             if node in history.view.members:
                 raise Violation("down before join", f"{show(entry)} at {position}, and its node is still a member")
             if ident in history.joins:
                 raise Violation("no old incarnation", f"{show(entry)} at {position}, which has joined before")
-            history.joins[ident] = position
         elif kind == AGENT_DOWN:
             if history.view.members.get(node) != incarnation:
                 raise Violation("down once", f"{show(entry)} at {position}, which is no member")
             if self.world.holds_alive(node, incarnation):
                 raise Violation("down is true", f"{show(entry)} at {position}, and it holds alive-{node}")
-            history.downs[ident] = position
         elif not self.world.node_was_down(node, incarnation):
             raise Violation("down is true", f"{show(entry)} at {position}, and its node did not go down")
 
     def sent(self, process: Process, effect: Sent) -> None:
         """The call of `send` returns: the message is delivered here, and at that position."""
-        place = self.places.get((process.node, process.incarnation), {}).get(effect.counter)
-        if place != (process.core.history, effect.position) or effect.position > process.position:
+        history = self.of(process)
+        places = history.places.get((process.node, process.incarnation), {}) if history else {}
+        place = places.get(effect.counter)
+        if place != effect.position or effect.position > process.position:
             raise Violation("sent means delivered", f"{process} is told {effect}, which is at {place}")
 
     def new_view(self, process: Process, effect: NewView) -> None:
-        history = self.histories[process.core.history]
-        if effect.position == len(history.order) and dict(effect.members) != history.view.members:
+        history = self.of(process)
+        if history and effect.position == len(history.order) and dict(effect.members) != history.view.members:
             raise Violation("same view", f"{process} has {effect}, others {history.view.members}")
 
     def bounds(self, process: Process) -> None:
@@ -197,12 +242,10 @@ class Checks:
         processes = world.processes()
         if len(processes) < len(world.nodes):
             return Violation("progress", "not every node has an agent")
-        histories = {process.core.history for process in processes}
-        if len(histories) > 1 or NOBODY in histories:
+        histories = {id(self.of(process)) for process in processes}
+        history = self.of(processes[0])
+        if len(histories) > 1 or history is None:
             return Violation("progress", f"{len(histories)} histories")
-        history = self.histories.get(histories.pop())
-        if history is None:
-            return Violation("progress", "nothing is delivered")
         for ident in history.view.members.items():
             if world.running(*ident) is None:
                 return Violation("every end is told", f"{ident} is gone and no down of it was delivered")
@@ -220,7 +263,7 @@ class Checks:
         for process in self.world.processes():
             for name, history in self.histories.items():
                 joined = history.joins.get((process.node, process.incarnation), 0)
-                if name != process.core.history and 0 < joined < len(history.order):
+                if history is not self.of(process) and 0 < joined < len(history.order):
                     raise Violation(
                         "delivered everywhere", f"{process} left {name}, which went on to {len(history.order)} with it"
                     )

@@ -23,7 +23,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.log import BusFull
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.settings import Settings
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import MESSAGE, NO_EPOCH, NOBODY, Epoch
-from simulator.checks import Checks, Violation, show
+from simulator.checks import Checks, History, Violation, show
 
 SETTINGS = Settings(
     window=20,
@@ -55,6 +55,7 @@ class Process:
     """One agent. It lives until it is killed or gives up; its successor has the next incarnation."""
 
     __slots__ = (
+        "branch",
         "bus",
         "cause",
         "core",
@@ -89,6 +90,8 @@ class Process:
         """What came while it was frozen."""
         self.position = 0
         """The last one it delivered."""
+        self.branch: History | None = None
+        """The order it has part in, if not the one named by its history."""
         self.cause: Epoch | None = None
         """The epoch of the frame that it works on."""
         self.promised = NO_EPOCH

@@ -471,6 +471,8 @@ class Core:
                 return
             self.phase = self.MEMBER
             self.ack_due = True
+            if isinstance(self.role, Founding):
+                self._release()
             for peer in self.links:
                 self._greet(peer)
         self.out.append(effects.Deliver(view.position, entry))
@@ -530,6 +532,8 @@ class Core:
     def _sync(self, link: Link, frame: Sync) -> None:
         if frame.epoch[1:] == (link.node, link.incarnation):
             link.leads = frame.epoch
+            if self.phase == self.LEARNING and link.history == self.history and frame.epoch > self.promised:
+                self.promise(frame.epoch)  # Its sequencer will welcome this one; an earlier one must not.
         if self.current(link, frame.epoch):
             self.heard = self.clock
             self.unsuspect(link.node)
