@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 
@@ -33,6 +34,7 @@ def main() -> int:
     if options.history:
         show(run(options.first, core, trace=True), core)
         return 0
+    gc.set_threshold(50_000)  # A run is many small things that live as long as it does.
     found: list[Result] = []
     started = said = time.monotonic()
     delivered = done = 0

@@ -298,7 +298,6 @@ class World:
         if receiver == process.node:
             if not process.stuck:
                 process.core.receive(receiver, frame)
-                self.drain(process)
             return
         channel = self.channels[process.node, receiver]
         if not channel.connected or channel.muted:
