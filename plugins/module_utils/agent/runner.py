@@ -15,6 +15,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..dlm import channel
@@ -69,6 +70,9 @@ class Runner:
         self._ran: set[int] = set()
         """The parts that ran since this node has the lock: one that does not run any more has failed."""
 
+        self._known = False
+        """What was seen is what is: a step has just proved it, so the next one needs no look."""
+
         self._free_since = time.monotonic()
         self._others: dict[str, str] = {"holder": "", "label": "", "wisher": "", "wish": ""}
         self._looking: asyncio.Task[None] | None = None
@@ -113,7 +117,9 @@ class Runner:
         self.due = time.monotonic() + STEP_SECONDS
         self._poked.clear()
         try:
-            await self._look()
+            if not self._known:
+                await self._look()
+            self._known = False
         except O2cbError as error:
             self._complain(str(error))
             await self._rest(LOOK_SECONDS)
@@ -250,6 +256,7 @@ class Runner:
             raise O2cbError(f"{part} does not start: {error}") from None
         self.error = ""
         self._ran.add(step.part)
+        self._has_become(step.part, State.RUNS)
         self._say("runs", part=str(part), seconds=time.monotonic() - began)
 
     async def _stop(self, step: Step) -> None:
@@ -266,7 +273,12 @@ class Runner:
             self._alarm(f"{part} cannot be stopped, so the lock stays here: {error}")
         else:
             self._ran.discard(step.part)
+            self._has_become(step.part, State.STOPPED)
             self._say("is stopped", part=str(part))
+
+    def _has_become(self, part: int, state: State) -> None:
+        states = (*self.seen.parts[:part], state, *self.seen.parts[part + 1 :])
+        self.seen, self._known = replace(self.seen, parts=states), True
 
     async def _release(self, step: Step) -> None:
         now = time.monotonic()
@@ -301,13 +313,15 @@ class Runner:
             return
         self.token = answer["token"]
         self._say("is ours")
-        wisher = await self._locks.who(f"wish:{self.name}")
-        if wisher and not self._wish and self._name_of(wisher) != self.seen.me:
-            self._say("is given back", why=f"{self._name_of(wisher)} is to run it")
+        wisher = "" if self._wish else self._name_of(await self._locks.who(f"wish:{self.name}"))
+        if wisher:
+            self._say("is given back", why=f"{wisher} is to run it")
             await self._locks.release(lock, self.token)
             self.memory.retry = time.monotonic() + LOOK_SECONDS
             return
         self._drop_wish()
+        self.seen = replace(self.seen, held=True, holder="", label="", wisher="", wish="")
+        self._known = True
 
     async def _make_wish(self, step: Step) -> None:
         answer, descriptors = await self._locks.take(f"wish:{self.name}", 0, owner=step.text, kind="process")
