@@ -7,6 +7,8 @@
 try NAME [SECONDS]          an open that does not wait
 wait NAME [SECONDS]         the open that blocks
 cache NAME                  the same, and close it; the file, and so the lock, stays with the node
+
+A name may be DOMAIN/NAME.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import sys
 import time
 
 verb, name, *rest = sys.argv[1:]
-os.makedirs("/dlm/o2cb", exist_ok=True)
-path = f"/dlm/o2cb/{name}"
+domain, _slash, name = name.rpartition("/")
+directory = f"/dlm/{domain or 'o2cb'}"
+os.makedirs(directory, exist_ok=True)
+path = f"{directory}/{name}"
 lock = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_NONBLOCK if verb == "try" else 0))
 if verb == "wait":
     open(f"/run/{name}", "w").close()
@@ -25,3 +29,5 @@ time.sleep(float(rest[0]) if rest else 0)
 os.close(lock)
 if verb != "cache":
     os.unlink(path)
+if domain:
+    os.rmdir(directory)

@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A service that leaves its traces on the shared disk, so that nobody has to be believed. Runs on the nodes.
+
+serve NODE      be the service: write when it began and when it was last alive, 20 times a second, and answer pings
+clear           forget all traces
+verdict         print all runs of all nodes, and those of two nodes that overlap
+poll ADDRESS S  ping the service for S seconds, every 50 ms, and print the longest time without an answer
+
+Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the real clock,
+which all nodes of a lab have from the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+DISK = "/dev/mapper/data"
+SECTOR = 512
+RUNS = 400
+FIRST = 8 << 20
+"""Where the traces begin on the disk; what is before belongs to other tests."""
+
+NODES = 8
+PORT = 7070
+PERIOD = 0.05
+MAGIC = b"o2wit001"
+RECORD = struct.Struct("<8sIQQ")
+
+
+def offset(node: int, run: int) -> int:
+    return FIRST + (node * RUNS + run) * SECTOR
+
+
+class Disk:
+    """The shared disk, without any cache."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.open(DISK, os.O_RDWR | os.O_DIRECT)
+        self._page = mmap.mmap(-1, RUNS * SECTOR)
+
+    def write(self, node: int, run: int, data: bytes) -> None:
+        self._page[:SECTOR] = data.ljust(SECTOR, b"\0")
+        os.pwritev(self._descriptor, [memoryview(self._page)[:SECTOR]], offset(node, run))
+
+    def read(self, node: int) -> list[tuple[int, int]]:
+        """First and last time of each run of a node."""
+        os.preadv(self._descriptor, [self._page], offset(node, 0))
+        found = []
+        for run in range(RUNS):
+            magic, number, first, last = RECORD.unpack_from(self._page, run * SECTOR)
+            if (magic, number) != (MAGIC, run):
+                break
+            found.append((first, last))
+        return found
+
+    def clear(self) -> None:
+        for node in range(NODES):
+            self._page[:] = bytes(RUNS * SECTOR)
+            os.pwritev(self._descriptor, [self._page], offset(node, 0))
+
+
+def now() -> int:
+    return time.time_ns() // 1000
+
+
+def serve(node: int) -> None:
+    disk = Disk()
+    run = len(disk.read(node))
+    first = now()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("", PORT))
+    while True:
+        disk.write(node, run, RECORD.pack(MAGIC, run, first, now()))
+        until = time.monotonic() + PERIOD
+        while select.select([sock], [], [], max(0.0, until - time.monotonic()))[0]:
+            data, sender = sock.recvfrom(100)
+            sock.sendto(data, sender)
+
+
+def verdict() -> dict[str, object]:
+    disk = Disk()
+    runs = sorted((first, last, node) for node in range(NODES) for first, last in disk.read(node))
+    overlaps = [
+        (one, other)
+        for number, one in enumerate(runs)
+        for other in runs[number + 1 :]
+        if other[0] <= one[1] and one[2] != other[2]
+    ]
+    return {"runs": [(node, first / 1e6, last / 1e6) for first, last, node in runs], "overlaps": overlaps}
+
+
+def poll(address: str, seconds: float) -> dict[str, object]:
+    """Pings are sent at their times whether answers come or not."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    started = last = time.monotonic()
+    longest, answers, number = 0.0, 0, 0
+    while time.monotonic() - started < seconds:
+        sock.sendto(str(number).encode(), (address, PORT))
+        number += 1
+        until = started + number * PERIOD
+        while select.select([sock], [], [], max(0.0, until - time.monotonic()))[0]:
+            try:
+                sock.recv(100)
+            except OSError:
+                continue
+            longest, last, answers = max(longest, time.monotonic() - last), time.monotonic(), answers + 1
+    longest = max(longest, time.monotonic() - last)
+    return {"longest": longest, "answers": answers, "asked": number}
+
+
+if __name__ == "__main__":
+    verb, *rest = sys.argv[1:]
+    if verb == "serve":
+        serve(int(rest[0]))
+    elif verb == "clear":
+        Disk().clear()
+    else:
+        print(json.dumps(verdict() if verb == "verdict" else poll(rest[0], float(rest[1]))))
