@@ -36,12 +36,19 @@ def asked(remote: Remote, name: str) -> dict[str, Any]:
 
 
 def assert_free_for_all(found: list[Remote], names: list[str]) -> None:
-    """Every node can take each of these locks that nobody holds, and no call of ours sleeps in the kernel."""
+    """Every node can take each of these locks that nobody holds, and then it excludes all others.
+
+    No call of ours sleeps in the kernel.
+    """
     deadline = time.monotonic() + RECOVERED
     for remote in found:
         for name in names:
             while not remote.ask(op="take", name=name, wait=WAIT).get("held"):
                 assert time.monotonic() < deadline, f"{remote.node.name} cannot take {name}"
+            for other in found:
+                if other is not remote:
+                    both = f"{name} is held by {remote.node.name} and by {other.node.name}"
+                    assert not other.ask(op="take", name=name, wait=0).get("held"), both
             assert remote.ask(op="release", name=name)["released"]
         sleeping = remote.node.run("ps -eo stat,args | grep '^D.*o2keep-worker'", timeout=30).stdout
         assert sleeping == "", f"{remote.node.name}: {sleeping}"
@@ -108,6 +115,30 @@ def test_a_request_is_answered_in_time_when_the_node_of_the_holder(provisioned: 
     with remotes(provisioned) as found:
         assert_free_for_all(found, names)
     assert [node.resets() for node in (one, other)] == resets
+
+
+def test_a_node_that_is_asked_for_locks_while_it_comes_online_joins_the_domain_of_the_others(
+    provisioned: list[Node],
+) -> None:
+    """It boots without network, so its first attempt to come online fails and o2keep is there before the heartbeat."""
+    victim, one, other = provisioned
+    asks = "while :; do o2ctl lock hold early --wait 1; o2ctl lock release early; sleep 0.1; done"
+    with remotes([one, other]) as found:
+        victim.kill()
+        assert_free_for_all(found, ["early"])
+        victim.cut()
+        try:
+            victim.start()
+            time.sleep(30)
+        finally:
+            victim.heal()
+        victim.wait()
+        victim.run(f"({asks}) > /dev/null 2>&1 & echo $! > /run/asking", timeout=60)
+        wait_for(victim, "systemctl is-active o2cb", 120)
+        victim.run("kill $(cat /run/asking)", timeout=30)
+    wait_for(victim, TAKES_A_LOCK, 120)
+    with remotes(provisioned) as found:
+        assert_free_for_all(found, ["early"])
 
 
 KILLS = """

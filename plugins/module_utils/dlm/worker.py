@@ -35,7 +35,8 @@ import socket
 import time
 from typing import Any
 
-from ..o2cb import files, heartbeats, observe
+from ..o2cb import files, heartbeats, isolation, observe
+from ..o2cb.blocks import Beats
 from ..o2cb.errors import O2cbError
 from ..o2cb.state import Live
 from . import channel, mount, record, token
@@ -312,7 +313,12 @@ def _online() -> Live:
 
 
 def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    _online()
+    """Join the same domain as all others, not one of the same name."""
+
+    def beats(live: Live) -> Beats:
+        return heartbeats.read(live.regions, [node.number for node in live.cluster.nodes]).beats
+
+    isolation.wait(_online, beats)
     own = mount.create()
     own.join(job["domain"])
     return {}, [own.directory]

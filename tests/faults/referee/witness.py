@@ -9,8 +9,8 @@ clear           forget all traces
 verdict         print all runs of all nodes, and those of two nodes that overlap
 poll ADDRESS S  ping the service for S seconds, every 50 ms, and print the longest time without an answer
 
-Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the real clock,
-which all nodes of a lab have from the same machine.
+Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the real
+clock, which all nodes of a lab have from the same machine.
 """
 
 from __future__ import annotations
