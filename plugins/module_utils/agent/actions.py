@@ -11,6 +11,7 @@ program's own check says so. What cannot be proved within its deadline raises O2
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 from typing import Mapping, Sequence
@@ -28,6 +29,8 @@ PROOF_SECONDS = 5.0
 
 CHECK_SECONDS = 10.0
 """Deadline of a question to systemd, and of ip(8)."""
+
+KILL_SECONDS = 1.0
 
 _NOT_RUNNING = (3, 7)
 
@@ -51,6 +54,9 @@ async def run(command: Sequence[str], seconds: float, more: Mapping[str, str] | 
     finally:
         if process.returncode is None:
             process.kill()
+            # One that is asleep in the kernel ends when it wakes; it is not waited for.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), KILL_SECONDS)
     return process.returncode or 0, output.decode(errors="replace"), errors.decode(errors="replace")
 
 

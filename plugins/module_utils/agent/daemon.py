@@ -86,6 +86,7 @@ class Agent:
                 await self._end()
         finally:
             watching.cancel()
+            self._server.close()
 
     # the cluster
 

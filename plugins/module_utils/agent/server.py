@@ -51,6 +51,11 @@ class Server:
         os.chmod(temporary, 0o600)
         os.rename(temporary, self._path)
 
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+
     def allow(self, settings: Settings) -> None:
         """Who may ask from now on. Others than root reach the socket only where a group is named."""
         self._settings = settings

@@ -24,6 +24,14 @@ for machine in json.load(sys.stdin)["machines"]:
         print(machine["name"])' 2> /dev/null
 }
 
+# The resources of the agent, one a line.
+_o2ctl_resources() {
+    timeout 2 o2ctl resource list --json 2> /dev/null | python3 -c '
+import json, sys
+for resource in json.load(sys.stdin)["resources"]:
+    print(resource["name"])' 2> /dev/null
+}
+
 _o2ctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[2]} words='' name names index
     COMPREPLY=()
@@ -37,16 +45,19 @@ _o2ctl() {
         return
     done
     case $COMP_CWORD:$previous in
-        1:*) words='lock keep vm --help' ;;
+        1:*) words='lock keep vm resource node agent --help' ;;
         2:lock) words='run hold release who list --help' ;;
         2:keep) words='status --help' ;;
         2:vm) words='list check release --help' ;;
+        2:resource) words='list move clear --help' ;;
+        2:node) words='drain resume --help' ;;
+        2:agent) words='status reload --help' ;;
         *:--mode) words='exclusive shared CR PR PW EX' ;;
         *:--wait | *:--owner | *:--domain) ;;
         *)
             case ${COMP_WORDS[1]}:$verb in
                 vm:release) words='--force --json --help' ;;
-                vm:*) words='--json --help' ;;
+                vm:* | resource:* | node:* | agent:*) words='--json --help' ;;
                 *:run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
                 *:hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;
                 *:release | *:who) words='--domain --json --help' ;;
@@ -59,6 +70,7 @@ _o2ctl() {
     case ${COMP_WORDS[1]}:$verb:$COMP_CWORD in
         lock:release:3 | lock:who:3) names=_o2ctl_held ;;
         vm:release:3 | vm:list:*) names=_o2ctl_machines ;;
+        resource:move:3 | resource:clear:3) names=_o2ctl_resources ;;
         *) return ;;
     esac
     COMPREPLY=()

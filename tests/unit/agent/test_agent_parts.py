@@ -43,7 +43,10 @@ def talk(path: Path, talking: Callable[[Server, str], Awaitable[None]]) -> None:
     async def run() -> None:
         served = Server({"echo": echo, "refuse": refuse}, frozenset({"echo"}), str(path / "socket"))
         await served.open()
-        await asyncio.wait_for(talking(served, str(path / "socket")), 20)
+        try:
+            await asyncio.wait_for(talking(served, str(path / "socket")), 20)
+        finally:
+            served.close()
 
     asyncio.run(run())
 

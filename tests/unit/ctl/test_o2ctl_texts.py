@@ -109,6 +109,15 @@ def test_completion_offers_the_machines_of_this_node(running):
     assert not (running / "evil").exists()
 
 
+def test_completion_offers_the_resources(tmp_path):
+    listed = {"resources": [{"name": name} for name in ("web", "mail")]}
+    (tmp_path / "list").write_text(json.dumps(listed))
+    (tmp_path / "o2ctl").write_text(f'#!/bin/sh\n[ "$*" = "resource list --json" ] && cat {tmp_path}/list\n')
+    (tmp_path / "o2ctl").chmod(0o755)
+    assert complete(tmp_path, "resource", "move", "w") == ["web"]
+    assert complete(tmp_path, "resource", "clear", "") == ["web", "mail"]
+
+
 def test_completion_is_silent_where_o2keep_is(tmp_path):
     assert complete(tmp_path, "lock", "release", "") == [""]
 
