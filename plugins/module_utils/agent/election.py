@@ -124,6 +124,9 @@ class Memory:
     leaves: bool = False
     """It has failed here too often, and is given up."""
 
+    restart: bool = False
+    """Other parts run than those that are configured now."""
+
     stuck: float = 0.0
     """Before this a stop that could not be proved is not tried again."""
 
@@ -198,6 +201,12 @@ def _as_holder(resource: Resource | None, seen: Seen, memory: Memory, why: str, 
         if now < memory.stuck:
             return Step(Do.REST, seconds=memory.stuck - now, text="cannot be stopped")
         return Step(Do.STOP, _last(seen.parts), text=why)
+    if memory.restart:
+        if now < memory.stuck:
+            return Step(Do.REST, seconds=memory.stuck - now, text="cannot be stopped")
+        if _last(seen.parts) < 0:
+            return Step(Do.REST, seconds=0.05, text="its new parts are read")
+        return Step(Do.STOP, _last(seen.parts), text="it is defined otherwise now")
     if seen.wisher == seen.me:
         return Step(Do.UNWISH)
     if memory.target and seen.label != TO + memory.target:

@@ -35,6 +35,9 @@ LOOK_SECONDS = 1.0
 SLOW_SECONDS = 2.0
 """A look at another node's lock sleeps while a node is recovered. Longer is not waited: what was seen before counts."""
 
+STRAY_SECONDS = 15.0
+"""So often a node that has not the lock looks whether parts run all the same."""
+
 STEP_SECONDS = 30.0
 """Beyond the deadlines of a part's own actions, a turn that takes longer than this is no progress."""
 
@@ -73,6 +76,7 @@ class Runner:
         self._known = False
         """What was seen is what is: a step has just proved it, so the next one needs no look."""
 
+        self._checked = 0.0
         self._free_since = time.monotonic()
         self._others: dict[str, str] = {"holder": "", "label": "", "wisher": "", "wish": ""}
         self._looking: asyncio.Task[None] | None = None
@@ -159,13 +163,14 @@ class Runner:
         return found
 
     async def _look(self) -> None:
-        """The lock by o2keep's own word, the parts by theirs; what others want may be a second old."""
+        """The lock by o2keep's own word, the parts by theirs, as often as configured; what others want each second."""
         own = await self._locks.held_lock(f"resource:{self.name}")
         self.token = own["token"] if own else 0
-        definition = self._definition_or_none()
-        states = [await self._actions.state(part) for part in (definition.parts if definition else ())]
+        states = await self._states(own is not None)
+        if own and self._takes_new_definition(states):
+            states = await self._states(True)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.ensure_future(self._look_at_others())
+            self._looking = asyncio.ensure_future(self._look_at_others(own is not None))
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._looking), SLOW_SECONDS if not own else LOOK_SECONDS)
         others = dict(self._others)
@@ -176,7 +181,7 @@ class Runner:
         self.seen = Seen(
             me=self.seen.me,
             held=own is not None,
-            parts=tuple(states),
+            parts=states,
             free=time.monotonic() - self._free_since,
             nodes=self._nodes(),
             **others,
@@ -189,11 +194,35 @@ class Runner:
             if self.resource and all(state is State.RUNS for state in states):
                 self.memory.ran_well(time.monotonic(), self.resource)
 
-    async def _look_at_others(self) -> None:
-        """Who else has the lock, and who wishes for it."""
+    async def _states(self, held: bool) -> tuple[State, ...]:
+        """Of all parts: asking costs a program for each, so what was seen counts for a while."""
+        definition = self._definition_or_none()
+        parts = definition.parts if definition else ()
+        interval = definition.check_interval if definition and held else STRAY_SECONDS
+        settled = len(self.seen.parts) == len(parts) and self.seen.held == held and State.UNKNOWN not in self.seen.parts
+        if settled and time.monotonic() - self._checked < interval:
+            return self.seen.parts
+        states = tuple([await self._actions.state(part) for part in parts])
+        self._checked = time.monotonic()
+        return states
+
+    def _takes_new_definition(self, states: tuple[State, ...]) -> bool:
+        """Whether other parts count from now on. Those that were started are stopped first, as they were."""
+        started, wanted = self._started, self.resource
+        self.memory.restart = bool(started and wanted and started.parts != wanted.parts)
+        if not self.memory.restart or any(state is not State.STOPPED for state in states):
+            return False
+        files.remove(self._held_file)
+        self._started, self._checked, self.memory.restart = None, 0.0, False
+        self._ran.clear()
+        return True
+
+    async def _look_at_others(self, held: bool) -> None:
+        """Who else has the lock, and who wishes for it. While another node simply runs it, nobody needs the second."""
         try:
-            holder = await self._locks.who(f"resource:{self.name}", STEP_SECONDS)
-            wisher = await self._locks.who(f"wish:{self.name}", STEP_SECONDS)
+            holder = None if held else await self._locks.who(f"resource:{self.name}", STEP_SECONDS)
+            quiet = holder is not None and not holder["owner"].startswith(TO)
+            wisher = None if quiet else await self._locks.who(f"wish:{self.name}", STEP_SECONDS)
         except O2cbError as error:
             self._complain(str(error))
             return
@@ -277,6 +306,7 @@ class Runner:
             self._say("is stopped", part=str(part))
 
     def _has_become(self, part: int, state: State) -> None:
+        self._checked = time.monotonic()
         states = (*self.seen.parts[:part], state, *self.seen.parts[part + 1 :])
         self.seen, self._known = replace(self.seen, parts=states), True
 

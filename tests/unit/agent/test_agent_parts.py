@@ -356,6 +356,19 @@ def test_what_was_configured_otherwise_is_stopped_as_it_was_started(held_here):
     watch(watching, None, prepare)
 
 
+def test_parts_that_are_defined_otherwise_are_stopped_as_they_were_and_the_new_ones_started(held_here):
+    async def watching(one, keeper, parts, until):
+        await until(lambda: len(parts.running) == 2)
+        tokens = keeper.tokens
+        one.resource = Resource("both", (ONE,), check_interval=0.05)
+        one.poke()
+        await until(lambda: parts.log[-3:] == ["stop /two", "stop /one", "start /one"])
+        assert keeper.tokens == tokens, "the lock was not let go of"
+        await until(lambda: one.facts()["state"] == "runs here")
+
+    watch(watching)
+
+
 def test_what_runs_without_its_lock_is_stopped(held_here):
     def prepare(keeper: Keeper, parts: Parts) -> None:
         keeper.free = False
