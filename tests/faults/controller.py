@@ -186,9 +186,11 @@ class Controller:
         assert run.rc == 0, run.output
         return run
 
-    def module(self, name: str, arguments: Mapping[str, Any], hosts: str = "nodes", **variables: Any) -> Run:
+    def module(
+        self, name: str, arguments: Mapping[str, Any], hosts: str = "nodes", check: bool = False, **variables: Any
+    ) -> Run:
         """Run one module of this collection."""
-        with _playbook(name, arguments, hosts) as book:
+        with _playbook(name, arguments, hosts, check_mode=check) as book:
             return self.play(book, **variables)
 
     @contextmanager

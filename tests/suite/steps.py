@@ -64,7 +64,9 @@ def on_lab(words: list[str]) -> Iterator[Command]:
 
 def molecule(arguments: list[str]) -> Iterator[Command]:
     """All scenarios; those of the locks, which are experimental, when O2CB_LOCKS is set, as with the faults."""
-    left_out = [] if "O2CB_LOCKS" in os.environ else ["--exclude", "locks", "--exclude", "libvirt"]
+    left_out = (
+        [] if "O2CB_LOCKS" in os.environ else ["--exclude", "locks", "--exclude", "libvirt", "--exclude", "resources"]
+    )
     return on_lab(["molecule", "test", *(arguments or ["--all", *left_out])])
 
 
