@@ -28,6 +28,7 @@ AGENT_KILLS = int(os.environ.get("O2_AGENT_KILLS", "100"))
 NODE_KILLS = int(os.environ.get("O2_NODE_KILLS", "20"))
 CUTS = int(os.environ.get("O2_CUTS", "20"))
 MOVES = int(os.environ.get("O2_MOVES", "100"))
+FUZZ = int(os.environ.get("O2_FUZZ", "1000000"))
 
 DEAD_SECONDS = (SETTINGS["o2cb_heartbeat_dead_threshold"] - 1) * 2
 """After so long without a beat a node is dead, as o2hb counts."""
@@ -365,6 +366,19 @@ def test_an_address_that_another_machine_has_is_refused(hosts: list[Node]) -> No
         )
         for node in hosts[:2]:
             assert "10.22.0.98" not in node.run("ip address", timeout=30).stdout
+
+
+def test_no_nonsense_on_its_socket_disturbs_the_agent(hosts: list[Node]) -> None:
+    define(hosts, prefer=hosts[0].name)
+    assert wait_until_it_runs(hosts) is hosts[0]
+    text = (REFEREE / "fuzz.py").read_text(encoding="utf-8")
+    hosts[0].run("cat > /root/fuzz.py", stdin=text, check=True)
+    done = hosts[0].run(f"python3 /root/fuzz.py {FUZZ} {FUZZ}", timeout=60 + FUZZ / 100, check=True)
+    found = json.loads(done.stdout)
+    assert found["same"], "the agent was started anew"
+    assert found["answered"] > 0.9 * found["asked"], found
+    assert found["after"] < found["before"] + 4096, f"KiB: {found}"
+    assert wait_until_it_runs(hosts) is hosts[0]
 
 
 def test_nobody_without_rights_gets_an_answer(hosts: list[Node]) -> None:
