@@ -4,7 +4,7 @@
 
 """Throws nonsense at the agent's socket: fuzz.py SEED REQUESTS. Runs on a node; prints what came back, and memory.
 
-Most requests are JSON objects that mean nothing, so that the connection goes on; some are cut, far too long, or no JSON.
+Most requests are JSON objects that mean nothing, so that the connection goes on; some are cut, too long, or no JSON.
 """
 
 from __future__ import annotations
