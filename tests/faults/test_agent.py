@@ -309,7 +309,7 @@ def unit(nodes: list[Node], name: str, text: str) -> None:
 
 def test_what_fails_everywhere_backs_off_and_says_why(hosts: list[Node]) -> None:
     unit(hosts, "broken.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n")
-    define(hosts, "broken", parts=[{"unit": "broken.service"}], backoff=20)
+    define(hosts, "broken", parts=[{"unit": "broken.service"}], backoff=600)
     wait_until(
         lambda: all(resources(node)["broken"]["retry_in"] for node in hosts),
         90,
