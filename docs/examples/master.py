@@ -4,6 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Am I the master? Run it on every node: on one of them it is, until it ends or its node dies."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 

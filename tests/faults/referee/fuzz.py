@@ -18,7 +18,7 @@ import sys
 
 SOCKET = "/run/o2agent/socket"
 BATCH = 200
-VERBS = ["resources", "status", "move", "clear", "reload", "", "x" * 50, None, 7, [], {}]
+VERBS: list[object] = ["resources", "status", "move", "clear", "reload", "", "x" * 50, None, 7, [], {}]
 """Not drain and resume: those do what they say."""
 
 
