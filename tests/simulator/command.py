@@ -64,3 +64,7 @@ def show(result: Result, core: type[Core]) -> None:
     print("\n".join(result.trace))
     print(f"seed {result.seed} of {core.__name__}: {result.violation or 'no violation'}")
     sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -68,7 +68,7 @@ def _start(result: Plan, systemd: Systemd, changed: bool) -> None:
     elif files.read(daemon.COPY) is not None and _bytes(daemon.COPY) != _bytes(units.PROGRAM):
         result.add(f"upgrade {service.SERVICE}", lambda: systemd.tell("kill", "--kill-who=main", service.SERVICE))
     elif changed:
-        result.add("reload o2agent", lambda: _reload())
+        result.add("reload o2agent", _reload)
 
 
 def _reload() -> None:

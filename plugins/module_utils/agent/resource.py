@@ -211,8 +211,12 @@ def _check_types(table: Mapping[str, Any], where: str) -> None:
         if not isinstance(table.get(key, kind()), kind):
             raise O2cbError(f"{where}: {key} is {table[key]!r}: a value of type {kind.__name__} is needed")
     nodes = table.get("nodes", {})
-    if not isinstance(nodes, dict) or not all(type(priority) is int for priority in nodes.values()):
+    if not isinstance(nodes, dict) or not all(map(_is_number, nodes.values())):
         raise O2cbError(f"{where}: nodes is {nodes!r}: give node names with whole numbers, the larger the sooner")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _words(value: object, where: str) -> tuple[str, ...]:

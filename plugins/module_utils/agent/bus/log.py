@@ -80,7 +80,8 @@ class Outbox:
     def confirm(self, counter: int) -> None:
         """The first one is delivered."""
         self.confirmed = self.messages.popleft().counter
-        assert self.confirmed == counter
+        if self.confirmed != counter:
+            raise AssertionError(f"message {counter} of this node is delivered, and {self.confirmed} was next")
         self.submitted = max(self.submitted, counter)
 
     def rewind(self) -> None:
