@@ -58,19 +58,19 @@ class Locks:
     async def held(self) -> dict[str, dict[str, Any]]:
         """The node locks of this node in this domain, by their names."""
         found: dict[str, dict[str, Any]] = {}
-        with self._connected() as sock:
-            channel.send(sock, {"op": "list"})
-            more = True
-            while more:
-                answer, _descriptors = await _receive(sock, SHORT_SECONDS)
-                for lock in answer["locks"]:
-                    if (lock["domain"], lock["kind"]) == (self._domain, "node"):
-                        found[lock["name"]] = lock
-                more = answer["more"]
-        return found
+        after = 0
+        while True:
+            answer, _descriptors = await self._ask({"op": "list", "after": after}, SHORT_SECONDS)
+            for lock in answer["locks"]:
+                if (lock["domain"], lock["kind"]) == (self._domain, "node"):
+                    found[lock["name"]] = lock
+            after = answer["more"]
+            if not after:
+                return found
 
     async def _ask(self, request: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], list[int]]:
-        names.stored(str(request["name"]))
+        if "name" in request:
+            names.stored(str(request["name"]))
         with self._connected() as sock:
             channel.send(sock, {"domain": self._domain, **request})
             return await _receive(sock, seconds)

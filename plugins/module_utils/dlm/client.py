@@ -59,15 +59,13 @@ class Client:
 
     def locks(self) -> Iterator[dict[str, Any]]:
         """What this node holds."""
-        answer, _descriptors = self.ask({"op": "list"})
+        after = 0
         while True:
+            answer, _descriptors = self.ask({"op": "list", "after": after})
             yield from answer["locks"]
-            if not answer["more"]:
+            after = answer["more"]
+            if not after:
                 return
-            received = channel.receive(self.sock)
-            if received is None:
-                raise O2cbError("o2keep went away in the middle of its list")
-            answer = received[0]
 
 
 def refusal(name: str, answer: dict[str, Any], wait: float) -> str:

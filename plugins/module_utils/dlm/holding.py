@@ -10,6 +10,7 @@ those of a process lock), the end of the pipe that tells of a process lock's end
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -62,6 +63,9 @@ class Holding:
     """The request on whose behalf the lock is being converted."""
 
     releasing: bool = False
+    number: int = 0
+    """Its place in lists: later ones have larger numbers."""
+
     _working: int = 0
     _when_idle: list[Callable[[], object]] = field(default_factory=list)
 
@@ -106,8 +110,11 @@ class Holdings:
         self._changed = changed
         self._all: dict[str, Holding] = {}
         self._by_key: dict[tuple[str, str], list[Holding]] = {}
+        self._last = 0
 
     def add(self, held: Holding) -> None:
+        self._last += 1
+        held.number = self._last
         self._all[held.what.id] = held
         self._by_key.setdefault(held.what.key, []).append(held)
         self._changed(held.what.key)
@@ -132,6 +139,11 @@ class Holdings:
     def node_lock(self, key: tuple[str, str]) -> Holding | None:
         """The node lock of this name, of which there is one at most."""
         return next((held for held in self.of(key) if held.what.kind == NODE and not held.releasing), None)
+
+    def following(self, number: int, count: int) -> list[Holding]:
+        """So many at most of those with larger numbers, in their order. None that is there all the time is missed."""
+        later = (held for held in self._all.values() if held.number > number and not held.releasing)
+        return list(itertools.islice(later, count))
 
     def __iter__(self) -> Iterator[Holding]:
         return iter(list(self._all.values()))

@@ -68,6 +68,11 @@ POLL_SECONDS = 1.0
 LEAVE_AGAIN_SECONDS = 0.1
 """So often is looked whether the last mounts have gone."""
 
+PAGE = 100
+"""Holdings in one answer to `list`, at most; fewer where they would not fit into a message."""
+
+OWNER_BYTES = 255
+
 RELEASE_SECONDS = 5.0
 SHUTDOWN_SECONDS = 20.0
 ASK_SYSTEMD_SECONDS = 10.0
@@ -231,6 +236,7 @@ class Keeper:
         problem = domains.name_problem(domain) or names.name_problem(str(message["name"]))
         if problem:
             raise O2cbError(problem)
+        owner = _owner_text(message)
         self.counter += 1
         what = Identity(
             id=f"{self.boot[:4]}{os.getpid():x}-{self.counter:x}",
@@ -238,7 +244,7 @@ class Keeper:
             name=str(message["name"]),
             mode=mode.value,
             kind=kind,
-            owner=str(message.get("owner", "")),
+            owner=owner,
             token=0,
             since=int(time.time() * SECOND),
             cgroup=cgroups.of_process(client.pid) if kind == CGROUP else "",
@@ -484,7 +490,7 @@ class Keeper:
         held = self.holdings.node_lock((domain, names.stored(str(message["name"]))))
         if held is None:
             raise O2cbError(f"lock {message['name']!r} is not held by this node: take it first")
-        owner = str(message.get("owner", ""))
+        owner = _owner_text(message)
         changed = held.what.owner != owner
         if changed:
             held.what = replace(held.what, owner=owner)
@@ -670,15 +676,19 @@ class Keeper:
         found = self.holdings.node_lock(key)
         self.answer(client, {"lock": holding.facts(found) if found else None})
 
-    def _list(self, client: Client, _message: dict[str, Any]) -> None:
-        """All holdings, in as many messages as they need; the last says so."""
-        rest = [holding.facts(held) for held in self.holdings if not held.releasing]
-        while True:
-            part, rest = rest[:100], rest[100:]
-            if not self.answer(client, {"locks": part, "more": bool(rest)}):
-                return
-            if not rest:
-                return
+    def _list(self, client: Client, message: dict[str, Any]) -> None:
+        """Some holdings behind that of the number `after`, and the number to go on from, where there may be more."""
+        found = self.holdings.following(int(message.get("after", 0)), PAGE)
+        part: list[dict[str, Any]] = []
+        room = channel.MAX_MESSAGE // 2
+        for held in found:
+            facts = holding.facts(held)
+            room -= len(json.dumps(facts))
+            if part and room < 0:
+                break
+            part.append(facts)
+        more = found[len(part) - 1].number if part and (len(part) < len(found) or len(found) == PAGE) else 0
+        self.answer(client, {"locks": part, "more": more})
 
     def _status(self, client: Client, _message: dict[str, Any]) -> None:
         """What people ask of this daemon: how much it holds, where, and which calls sleep in the kernel."""
@@ -730,6 +740,14 @@ def main(worker: Sequence[str]) -> int:
         say(f"o2keep: {error}")
         return 1
     return 0
+
+
+def _owner_text(message: Mapping[str, Any]) -> str:
+    owner = str(message.get("owner", ""))
+    size = len(owner.encode(errors="replace"))
+    if size > OWNER_BYTES:
+        raise O2cbError(f"the owner text is {size} bytes: give at most {OWNER_BYTES}")
+    return owner
 
 
 def _late(held: Holding) -> str:
