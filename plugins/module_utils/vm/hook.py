@@ -55,8 +55,10 @@ def main(arguments: Sequence[str]) -> int:
     try:
         signal.signal(signal.SIGALRM, _too_late)
         signal.setitimer(signal.ITIMER_REAL, HARD_SECONDS)
-        verdict = judge(call, operation[0], data)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        try:
+            verdict = judge(call, operation[0], data)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
     except O2cbError as error:
         guest = arguments[0]
         what = f"virtual machine {guest!r} is not started here" if may_refuse else f"{operation[0]} of {guest!r}"

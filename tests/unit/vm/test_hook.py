@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,7 @@ def call(monkeypatch, capsys):
         data = description if isinstance(description, bytes) else description.encode()
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
         code = hook.main(arguments)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0), "no alarm is left behind"
         shown = capsys.readouterr()
         return Outcome(code=code, output=shown.out, errors=shown.err, said=list(said))
 
