@@ -228,13 +228,19 @@ def test_a_process_lock_is_granted_elsewhere_within_a_second_of_the_death_of_its
 
 
 def test_a_process_lock_outlives_the_parent_of_its_process(players: list[Node]) -> None:
-    with remotes(players[:2]) as (holder, other):
-        holder.ask(op="spawn", name="orphan")
-        players[0].run("pkill -9 -f '^python3 /root/player.py serve'", timeout=30)
-        refused = other.ask(op="take", name="orphan", kind="process", wait=1)
-        assert (refused["held"], refused["reason"]) == (False, "busy")
-        players[0].run("pkill -9 -f '^sleep 1000'; pkill -9 -f 'echo has it'", timeout=30)
-        assert other.ask(op="take", name="orphan", kind="process", wait=5)["held"]
+    orphans = "pkill -9 -f '^sleep 1000'; pkill -9 -f 'echo has it'"
+    with remotes([players[1]]) as (other,):
+        for turn in range(PROCESS_ROUNDS):
+            name = f"orphan{turn}"
+            with remotes([players[0]]) as (holder,):
+                holder.ask(op="spawn", name=name)
+                players[0].run("pkill -9 -f '^python3 /root/player.py serve'", timeout=30)
+            refused = other.ask(op="take", name=name, kind="process", wait=0.5)
+            assert (refused["held"], refused["reason"]) == (False, "busy"), f"round {turn}: {refused}"
+            players[0].run(orphans, timeout=30)
+            got = other.ask(**{"op": "take", "name": name, "kind": "process", "as": name, "wait": 1})
+            assert got["held"], f"round {turn}: {got}"
+            other.ask(**{"op": "drop", "as": name})
 
 
 def test_two_processes_of_one_node_exclude_each_other(players: list[Node]) -> None:
