@@ -235,9 +235,9 @@ def test_a_process_lock_outlives_the_parent_of_its_process(players: list[Node]) 
             with remotes([players[0]]) as (holder,):
                 holder.ask(op="spawn", name=name)
                 players[0].run("pkill -9 -f '^python3 /root/player.py serve'", timeout=30)
-            refused = other.ask(op="take", name=name, kind="process", wait=0.5)
+                refused = other.ask(op="take", name=name, kind="process", wait=0.5)
+                players[0].run(orphans, timeout=30)
             assert (refused["held"], refused["reason"]) == (False, "busy"), f"round {turn}: {refused}"
-            players[0].run(orphans, timeout=30)
             got = other.ask(**{"op": "take", "name": name, "kind": "process", "as": name, "wait": 1})
             assert got["held"], f"round {turn}: {got}"
             other.ask(**{"op": "drop", "as": name})
