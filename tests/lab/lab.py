@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
-from . import disks, image, inventory, network, prerequisites, processes, progress, sources, ssh, state
+from . import disks, image, inventory, network, prerequisites, processes, processor, progress, sources, ssh, state
 from .errors import LabError
 from .node import BOOT_DEADLINE, Node
 from .state import Paths, Wanted
@@ -89,6 +89,7 @@ class Lab:
         started = time.monotonic()
         with self._locked():
             prerequisites.ensure(state.CACHE / "apt.log")
+            processor.ensure()
             wanted = self._decide(nodes, release, memory, fresh)
             if fresh:
                 self._switch_off_all()

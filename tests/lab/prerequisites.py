@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from . import progress
+from . import processor, progress
 from .errors import LabError
 
 PACKAGES = {
@@ -32,7 +32,8 @@ MEMORY = 320 << 20
 
 def missing() -> list[str]:
     """Debian packages that are not there."""
-    return sorted({package for command, package in PACKAGES.items() if not shutil.which(command)})
+    found = {package for command, package in PACKAGES.items() if not shutil.which(command)}
+    return sorted(found | processor.missing())
 
 
 def ensure(log: Path) -> None:

@@ -32,6 +32,7 @@ def run_quietly(what: str, command: Sequence[str], log: Path, env: Mapping[str, 
     """Run a long command with its output in `log`; report that it lives, and its last lines if it fails."""
     started = time.monotonic()
     say(f"{what} …")
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         output.write(f"$ {' '.join(command)}\n".encode())
         output.flush()

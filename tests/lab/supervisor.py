@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import network, processes
+from . import network, processes, processor
 from .lab import Lab
 from .machine import BANNER, BOOT, End, Machine, end_of, note
 
@@ -44,7 +44,7 @@ def boot(machine: Machine, log: Path) -> int:
         kernel = subprocess.Popen(
             machine.command(late),
             cwd=machine.directory,
-            env={**os.environ, "TMPDIR": "/dev/shm", "HOME": str(machine.directory)},
+            env={**os.environ, "TMPDIR": "/dev/shm", "HOME": str(machine.directory), **processor.environment()},
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,
