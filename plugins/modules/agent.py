@@ -36,6 +36,21 @@ options:
   full_group:
     description: Members of this group of the system may give orders, too.
     type: str
+  transport:
+    description:
+      - What carries messages between the agents. V(tcp) is TCP with mutual TLS, by certificates that
+        M(ocfs2.o2cb.certificate) makes. V(corosync) is the closed process groups of a corosync that runs on all nodes.
+    type: str
+    choices: [tcp, corosync]
+    default: tcp
+  port:
+    description: TCP port of the agents, on the addresses that o2cb uses.
+    type: int
+    default: 7778
+  reload:
+    description: Let the agent read its files again, such as certificates, even where nothing else has changed.
+    type: bool
+    default: false
   state:
     description: V(absent) removes the agent, and is refused while a resource runs on the node.
     type: str
@@ -93,6 +108,9 @@ ARGUMENT_SPEC = {
     "on_stop": {"type": "str", "choices": ["keep", "hand_over"], "default": "keep"},
     "read_group": {"type": "str"},
     "full_group": {"type": "str"},
+    "transport": {"type": "str", "choices": ["tcp", "corosync"], "default": "tcp"},
+    "port": {"type": "int", "default": 7778},
+    "reload": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

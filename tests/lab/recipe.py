@@ -21,7 +21,7 @@ INSTALLED = (
     "systemd systemd-sysv udev dbus python3 python3-apt openssh-server iproute2 kmod procps psmisc util-linux dmsetup "
     "iputils-ping netcat-openbsd e2fsprogs less"
 ).split()
-OFFERED = "ocfs2-tools nftables iptables libvirt-daemon-system libvirt-clients qemu-system-x86".split()
+OFFERED = "ocfs2-tools openssl corosync nftables iptables libvirt-daemon-system libvirt-clients qemu-system-x86".split()
 PEERS = "etcd-server keepalived".split()
 """What the benchmarks compare with."""
 

@@ -23,6 +23,8 @@ ENDING = ".json"
 DRAINED = "/var/lib/o2agent/drained"
 
 KEEP, HAND_OVER = "keep", "hand_over"
+TCP, COROSYNC = "tcp", "corosync"
+PORT = 7778
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Settings:
     on_stop: str = KEEP
     read_group: str = ""
     full_group: str = ""
+    transport: str = TCP
+    """What carries messages between the agents."""
+
+    port: int = PORT
+    """TCP port of the agents, on the addresses of o2cb."""
 
 
 def path(name: str) -> str:
@@ -54,6 +61,10 @@ def settings() -> Settings:
         raise O2cbError(f"{SETTINGS}: {error}: run role ocfs2.o2cb.agent") from None
     if found.on_stop not in (KEEP, HAND_OVER):
         raise O2cbError(f"{SETTINGS}: on_stop is {found.on_stop!r}: it is {KEEP} or {HAND_OVER}")
+    if found.transport not in (TCP, COROSYNC):
+        raise O2cbError(f"{SETTINGS}: transport is {found.transport!r}: it is {TCP} or {COROSYNC}")
+    if isinstance(found.port, bool) or not isinstance(found.port, int) or not 0 < found.port < 65536:
+        raise O2cbError(f"{SETTINGS}: port is {found.port!r}: give one from 1 to 65535")
     return found
 
 

@@ -26,13 +26,17 @@ from typing import Any
 
 from ..o2cb import files, notify, observe
 from ..o2cb.errors import O2cbError
-from . import configuration, journal
+from . import configuration, journal, message_verbs
 from .actions import Actions, run
 from .configuration import HAND_OVER, Settings
+from .exchange import Exchange
 from .locks import Locks
+from .message_verbs import MessageVerbs
+from .place import Place
 from .resource import Resource
 from .runner import HELD, Runner
-from .server import Server
+from .server import Server, Verbs
+from .transport.links import Peer
 
 RUN = "/run/o2agent"
 COPY = f"{RUN}/o2cb.pyz"
@@ -43,6 +47,7 @@ JUMP_SECONDS = 1.0
 """When the clocks disagree by more about how long a turn took, the machine was asleep or its clock was set."""
 
 RELEASE_SECONDS = 600.0
+LEAVE_SECONDS = 5.0
 LOCK_PREFIX = "resource:"
 
 
@@ -55,7 +60,10 @@ class Agent:
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._nodes: Mapping[str, int] = {}
+        self._peers: Mapping[int, Peer] = {}
         self._me = ""
+        self._exchange = Exchange()
+        self._place = Place(self._exchange, self._locks, self._online, lambda: self.settings)
         self._ending = asyncio.Event()
         self._notify = os.environ.get("NOTIFY_SOCKET", "")
         reading = {"resources": self._resources, "status": self._status}
@@ -65,8 +73,16 @@ class Agent:
             "drain": self._drain,
             "resume": self._resume,
             "reload": self._reload,
+            "leave": self._leave,
         }
-        self._server = Server({**reading, **orders}, frozenset(reading))
+        messages = MessageVerbs(self._exchange, lambda: self._peers)
+        verbs = Verbs(
+            answers={**reading, **orders, **messages.answers()},
+            streams=messages.streams(),
+            reading=frozenset(reading) | message_verbs.READING,
+            side_by_side=message_verbs.SIDE_BY_SIDE,
+        )
+        self._server = Server(verbs)
 
     async def run(self) -> None:
         """Until SIGTERM; then resources go on or go elsewhere, as configured, and elsewhere when the machine stops."""
@@ -78,6 +94,7 @@ class Agent:
         await self._server.open()
         self._server.allow(self.settings)
         watching = asyncio.ensure_future(self._watch())
+        messaging = asyncio.ensure_future(self._supervise_bus())
         self._tell("READY=1")
         try:
             if await self._until_online():
@@ -86,7 +103,19 @@ class Agent:
                 await self._end()
         finally:
             watching.cancel()
+            messaging.cancel()
             self._server.close()
+            await asyncio.gather(messaging, return_exceptions=True)
+
+    async def _supervise_bus(self) -> None:
+        """A fault of the program itself ends the agent, as with a resource."""
+        try:
+            await self._place.keep()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it must be seen, and not leave a node mute
+            journal.write(f"the bus: {error!r}: the agent starts again", journal.ALERT)
+            os._exit(1)
 
     # the cluster
 
@@ -111,7 +140,13 @@ class Agent:
         if live is None or not live.online or live.local is None:
             raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
         self._nodes = {node.name: node.number for node in live.cluster.nodes}
+        self._peers = {node.number: Peer(node.number, node.name, node.address) for node in live.cluster.nodes}
         self._me = live.local
+
+    def _online(self) -> tuple[Peer, Mapping[int, Peer]]:
+        """This node and all nodes of the cluster. Raises O2cbError when it is not online."""
+        self._look_at_cluster()
+        return self._peers[self._nodes[self._me]], self._peers
 
     async def _adopt(self, wanted: Mapping[str, Resource]) -> None:
         """What is configured, what this node holds, and what it has begun: each gets its runner."""
@@ -165,6 +200,8 @@ class Agent:
                 for runner in self._runners.values():
                     runner.poke()
             hanging = [name for name, runner in self._runners.items() if runner.due < monotonic]
+            if not self._place.works():
+                hanging.append("the bus")
             if hanging:
                 journal.write(f"no progress with {', '.join(sorted(hanging))}", journal.WARNING)
             else:
@@ -179,6 +216,9 @@ class Agent:
         down = (await run(["systemctl", "is-system-running"], 10.0))[1].strip() == "stopping"
         if self.settings.on_stop == HAND_OVER or down:
             await self.hand_over()
+        if down:
+            with contextlib.suppress(O2cbError):
+                await self._place.leave(LEAVE_SECONDS)
 
     async def hand_over(self, seconds: float = RELEASE_SECONDS) -> bool:
         """Stop all, prove it, release the locks. Whether none is left in time."""
@@ -241,6 +281,14 @@ class Agent:
             runner.poke()
         return {"changed": changed, "held": sum(runner.seen.held for runner in self._runners.values())}
 
+    async def _leave(self, _message: dict[str, Any]) -> dict[str, Any]:
+        """Off the bus, so that the node can leave the cluster. Refused while a resource runs here."""
+        held = sorted(name for name in await self._locks.held() if name.startswith(LOCK_PREFIX))
+        if held:
+            raise O2cbError(f"{', '.join(held)} are held by this node: `o2ctl node drain` first")
+        await self._place.leave(LEAVE_SECONDS)
+        return {"changed": True}
+
     async def _reload(self, _message: dict[str, Any]) -> dict[str, Any]:
         """Read the configuration again. One that is broken changes nothing."""
         settings, wanted = configuration.settings(), configuration.resources()
@@ -249,6 +297,7 @@ class Agent:
         self._server.allow(settings)
         if self._me:
             self._apply(wanted, [])
+        await self._place.reload()
         return {"changed": any(before.get(name) != wanted.get(name) for name in {*before, *wanted})}
 
     async def _reload_quietly(self) -> None:

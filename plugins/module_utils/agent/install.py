@@ -37,7 +37,13 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
     if result.actions:
         result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
     before = len(result.actions)
-    settings = Settings(options["on_stop"], options["read_group"] or "", options["full_group"] or "")
+    settings = Settings(
+        options["on_stop"],
+        options["read_group"] or "",
+        options["full_group"] or "",
+        options["transport"],
+        options["port"],
+    )
     _text(result, configuration.SETTINGS, json.dumps(asdict(settings), indent=1) + "\n")
     have = {name[: -len(configuration.ENDING)] for name in files.names(configuration.RESOURCES)}
     for name in sorted(have - set(wanted)) if options["purge"] else []:
@@ -48,7 +54,7 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
     problem = resource.problems({**stay, **wanted})
     if problem:
         raise O2cbError(problem)
-    changed = len(result.actions) > before
+    changed = len(result.actions) > before or bool(options["reload"])
     _start(result, systemd, changed)
     return result
 

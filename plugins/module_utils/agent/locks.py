@@ -28,10 +28,17 @@ class Locks:
         self._domain, self._path = domain, path
 
     async def take(
-        self, name: str, wait: float, owner: str = "", kind: str = "node", eager: bool = False
+        self,
+        name: str,
+        wait: float,
+        owner: str = "",
+        kind: str = "node",
+        eager: bool = False,
+        mode: str = "exclusive",
     ) -> tuple[dict[str, Any], list[int]]:
         """Take a lock: the answer of o2keep, and the descriptors of a process lock. Cancelled, it is not taken."""
-        request = {"op": "take", "name": name, "wait": wait, "owner": owner, "kind": kind, "eager": eager}
+        more = {"owner": owner, "kind": kind, "eager": eager, "mode": mode}
+        request = {"op": "take", "name": name, "wait": wait, **more}
         return await self._ask(request, wait + GRACE)
 
     async def release(self, name: str, token: int | None = None) -> bool:

@@ -4,6 +4,8 @@
 
 """The agent's socket: one JSON object a line, an answer to each. Who may ask is the kernel's word (SO_PEERCRED).
 
+Where a line has a `length`, so many bytes of data follow it.
+
 A request that is malformed, too long or too slow ends its own connection and disturbs no other one.
 """
 
@@ -18,27 +20,50 @@ import pwd
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..o2cb.errors import O2cbError
 from .configuration import Settings
+from .pieces import LARGEST
 
 SOCKET = "/run/o2agent/socket"
 LONGEST_LINE = 65536
 MOST_CONNECTIONS = 200
+MOST_SIDE_BY_SIDE = 256
 IDLE_SECONDS = 60.0
 """A client that says nothing for so long, or does not take its answer, is let go."""
 
 _CREDENTIALS = struct.Struct("3i")
 
 Verb = Callable[["dict[str, Any]"], Awaitable["dict[str, Any]"]]
+"""Answers a request. `data`, in either, is what follows the line of JSON, whose `length` tells its bytes."""
+
+Stream = Callable[["dict[str, Any]", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+"""Takes the connection over until its end."""
+
+
+@dataclass(frozen=True)
+class Verbs:
+    """What can be asked. `reading` changes nothing; of `side_by_side` many may be under way on one connection.
+
+    The answers on a connection come in the order of its requests all the same.
+    """
+
+    answers: Mapping[str, Verb]
+    streams: Mapping[str, Stream]
+    reading: frozenset[str]
+    side_by_side: frozenset[str]
+
+    def all(self) -> frozenset[str]:
+        return frozenset(self.answers) | frozenset(self.streams)
 
 
 class Server:
-    """Answers requests `{"op": verb, …}`. `reading` are the verbs that change nothing."""
+    """Answers requests `{"op": verb, …}`."""
 
-    def __init__(self, verbs: Mapping[str, Verb], reading: frozenset[str], path: str = SOCKET) -> None:
-        self._verbs, self._reading, self._path = verbs, reading, path
+    def __init__(self, verbs: Verbs, path: str = SOCKET) -> None:
+        self._verbs, self._path = verbs, path
         self._settings = Settings()
         self._connections = 0
         self._server: asyncio.AbstractServer | None = None
@@ -67,45 +92,130 @@ class Server:
             if self._connections > MOST_CONNECTIONS:
                 await _answer(writer, {"error": f"{MOST_CONNECTIONS} connections are open already: close some"})
                 return
-            rights = self._rights(writer)
-            while await self._request(rights, reader, writer):
-                pass
+            await Connection(self._verbs, self._rights(writer), reader, writer).serve()
         except (OSError, asyncio.TimeoutError):
             return
         finally:
             self._connections -= 1
             writer.close()
 
-    async def _request(
-        self, rights: frozenset[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> bool:
-        """One request; False at the end of the connection."""
+    def _rights(self, writer: asyncio.StreamWriter) -> frozenset[str]:
+        sock = writer.get_extra_info("socket")
+        found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _pid, uid, gid = _CREDENTIALS.unpack(found)
+        if uid == 0:
+            return self._verbs.all()
+        groups = _groups(uid, gid)
+        if self._settings.full_group in groups:
+            return self._verbs.all()
+        return self._verbs.reading if self._settings.read_group in groups else frozenset()
+
+
+class Connection:
+    """One client. Its requests are taken one after the other; those that may be are worked on side by side."""
+
+    def __init__(
+        self, verbs: Verbs, rights: frozenset[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._verbs, self._rights, self._reader, self._writer = verbs, rights, reader, writer
+        self._answers: asyncio.Queue[asyncio.Future[dict[str, Any]]] = asyncio.Queue(MOST_SIDE_BY_SIDE)
+        self._open = 0
+        """Requests that are not answered yet."""
+
+    async def serve(self) -> None:
+        """Until its end."""
+        answering = asyncio.ensure_future(self._give_answers())
+        reading = asyncio.ensure_future(self._take_requests())
         try:
-            line = await asyncio.wait_for(reader.readline(), IDLE_SECONDS)
-        except ValueError:
-            await _answer(writer, {"error": f"a request is longer than {LONGEST_LINE} bytes"})
-            return False
+            await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                return
+            stream = reading.result()
+            await asyncio.wait_for(self._answers.join(), IDLE_SECONDS)
+            if stream is not None:
+                await stream
+        finally:
+            for task in (answering, reading):
+                task.cancel()
+            await asyncio.gather(answering, reading, return_exceptions=True)
+
+    async def _take_requests(self) -> Awaitable[None] | None:
+        """The stream that a request begins, or nothing at the end of the connection."""
+        while True:
+            message = await self._request()
+            if message is None:
+                return None
+            if isinstance(message, str):
+                await self._refuse(message)
+                return None
+            op = message.get("op")
+            problem = self._problem(op)
+            data = await self._data(message, problem)
+            if data is None:
+                await self._refuse(problem or f"length is no number of bytes up to {LARGEST}, or they did not come")
+                return None
+            if problem:
+                await self._refuse(problem)
+                continue
+            if op in self._verbs.streams:
+                return self._verbs.streams[str(op)](message, self._reader, self._writer)
+            message["data"] = data
+            working = asyncio.ensure_future(self._call(self._verbs.answers[str(op)], message))
+            self._open += 1
+            await self._answers.put(working)
+            if op not in self._verbs.side_by_side:
+                await asyncio.wait({working})
+
+    async def _refuse(self, problem: str) -> None:
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        answer.set_result({"error": problem})
+        self._open += 1
+        await self._answers.put(answer)
+
+    async def _request(self) -> dict[str, Any] | str | None:
+        """The next one, what is wrong with it, or None at the end. Who waits for an answer need not say anything."""
+        while True:
+            try:
+                line = await asyncio.wait_for(self._reader.readline(), IDLE_SECONDS)
+                break
+            except asyncio.TimeoutError:
+                if not self._open:
+                    raise
+            except ValueError:
+                return f"a request is longer than {LONGEST_LINE} bytes"
         if not line.endswith(b"\n"):
-            return False
+            return None
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):
             message = None
-        if not isinstance(message, dict):
-            await _answer(writer, {"error": "this is no request: send one JSON object a line"})
-            return False
-        await _answer(writer, await self._call(rights, message))
-        return True
+        return message if isinstance(message, dict) else "this is no request: send one JSON object a line"
 
-    async def _call(self, rights: frozenset[str], message: dict[str, Any]) -> dict[str, Any]:
-        op = message.get("op")
-        verb = self._verbs.get(op) if isinstance(op, str) else None
-        if not rights:
-            return {"error": "you may not ask o2agent: use sudo, or become a member of a group that may"}
-        if verb is None:
-            return {"error": f"there is no operation {op!r}"}
-        if op not in rights:
-            return {"error": f"you may look, and not {op}: use sudo"}
+    def _problem(self, op: object) -> str:
+        """Why this must not be done for this client."""
+        if not self._rights:
+            return "you may not ask o2agent: use sudo, or become a member of a group that may"
+        if not isinstance(op, str) or op not in self._verbs.all():
+            return f"there is no operation {op!r}"
+        if op not in self._rights:
+            return f"you may look, and not {op}: use sudo"
+        return ""
+
+    async def _data(self, message: Mapping[str, Any], problem: str) -> bytes | None:
+        """What follows the line. None where nobody can tell what does, or it is not taken of this client."""
+        length = message.get("length", 0)
+        if isinstance(length, bool) or not isinstance(length, int) or not 0 <= length <= LARGEST:
+            return None
+        if not length:
+            return b""
+        if problem:
+            return None
+        try:
+            return await asyncio.wait_for(self._reader.readexactly(length), IDLE_SECONDS)
+        except asyncio.IncompleteReadError:
+            return None
+
+    async def _call(self, verb: Verb, message: dict[str, Any]) -> dict[str, Any]:
         try:
             return await verb(message)
         except O2cbError as error:
@@ -113,16 +223,20 @@ class Server:
         except (KeyError, TypeError, ValueError) as error:
             return {"error": f"bad request: {error!r}"}
 
-    def _rights(self, writer: asyncio.StreamWriter) -> frozenset[str]:
-        sock = writer.get_extra_info("socket")
-        found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _pid, uid, gid = _CREDENTIALS.unpack(found)
-        if uid == 0:
-            return frozenset(self._verbs)
-        groups = _groups(uid, gid)
-        if self._settings.full_group in groups:
-            return frozenset(self._verbs)
-        return self._reading if self._settings.read_group in groups else frozenset()
+    async def _give_answers(self) -> None:
+        while True:
+            working = await self._answers.get()
+            await _answer(self._writer, await working)
+            self._open -= 1
+            self._answers.task_done()
+
+
+async def _answer(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
+    data = message.pop("data", b"")
+    if data:
+        message["length"] = len(data)
+    writer.write(json.dumps(message).encode() + b"\n" + data)
+    await asyncio.wait_for(writer.drain(), IDLE_SECONDS)
 
 
 def _groups(uid: int, gid: int) -> frozenset[str]:
@@ -137,8 +251,3 @@ def _groups(uid: int, gid: int) -> frozenset[str]:
         with contextlib.suppress(KeyError):
             names.add(grp.getgrgid(number).gr_name)
     return frozenset(names)
-
-
-async def _answer(writer: asyncio.StreamWriter, message: Mapping[str, Any]) -> None:
-    writer.write(json.dumps(message).encode() + b"\n")
-    await asyncio.wait_for(writer.drain(), IDLE_SECONDS)

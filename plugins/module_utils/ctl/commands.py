@@ -18,7 +18,7 @@ from ..dlm import modes, names
 from ..dlm.client import Client, holder, refusal
 from ..dlm.token import SECOND
 from ..o2cb.errors import O2cbError
-from . import resources, vm
+from . import messages, resources, vm
 
 BUSY = 75
 """Exit code when a lock could not be had, EX_TEMPFAIL of sysexits.h."""
@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="o2ctl", description="Locks and virtual machines of the o2cb cluster.")
+    parser = _Parser(prog="o2ctl", description="Locks, resources, messages and virtual machines of the o2cb cluster.")
     areas = parser.add_subparsers(required=True, metavar="AREA")
     lock = areas.add_parser("lock", help="take, release and show locks").add_subparsers(required=True, metavar="VERB")
     run = _verb(lock, "run", run_command, "run a command while holding a lock; exit code 75 when it is busy")
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _verb(keep, "status", status, "what o2keep holds and waits for")
     vm.add(areas, _verb)
     resources.add(areas, _verb)
+    messages.add(areas, _verb)
     return parser
 
 

@@ -1,0 +1,169 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""o2ctl members, events, send, ask and listen: messages to all nodes in one order, and who comes and goes.
+
+The agent's client is imported when it is used: every other command of o2ctl starts without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..agent.client import Event
+
+
+def add(areas: Any, verb: Any) -> None:
+    """These commands; `verb` adds one."""
+    verb(areas, "members", members, "who is on the bus, and what it waits for")
+    following = verb(areas, "events", events, "who comes and goes: nodes, agents, quorum")
+    following.add_argument("--follow", action="store_true", help="go on, until interrupted")
+    following.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds")
+    sending = verb(areas, "send", send, "send a message to all nodes; it ends when all that are up have it")
+    _message_options(sending)
+    asking = verb(areas, "ask", ask, "send a question, and print the answer of each node")
+    _message_options(asking)
+    listening = verb(areas, "listen", listen, "print the messages of channels as they come")
+    listening.add_argument("channels", nargs="*", metavar="CHANNEL", help="all channels when none is named")
+    listening.add_argument("--count", type=int, metavar="N", help="end after so many messages")
+    listening.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds")
+    listening.add_argument("--raw", action="store_true", help="write the data only, as they are")
+
+
+def _message_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("channel", metavar="CHANNEL", help="who listens on it gets the message")
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the data; standard input when not given")
+    parser.add_argument("--to", type=int, action="append", metavar="NODE", help="only for this node; can be repeated")
+    parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="deadline (default: %(default)s)")
+
+
+def _data(options: argparse.Namespace) -> bytes:
+    return sys.stdin.buffer.read() if options.text is None else options.text.encode()
+
+
+def members(options: argparse.Namespace) -> int:
+    from ..agent.client import Client
+
+    answer = Client().ask("members")
+    rows = [("node", "number", "address", "state", "since")]
+    for one in answer["members"]:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["since"])) if one["since"] else "-"
+        marks = [one["state"]]
+        marks += ["this node"] if one["node"] == answer["node"] else []
+        marks += ["sequencer"] if one["node"] == answer["sequencer"] else []
+        rows.append((one["name"] or "-", str(one["node"]), one["address"] or "-", ", ".join(marks), since))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    if answer["on_bus"]:
+        side = "decides" if answer["quorate"] else "does not decide: most of the others are out of reach"
+        lines.append(f"this node {side}")
+    lines += [f"! {line}" for line in answer["waits"]]
+    return _print(options, answer, "\n".join(lines))
+
+
+def send(options: argparse.Namespace) -> int:
+    from ..agent.client import Client
+
+    position = Client().send(options.channel, _data(options), options.to, options.seconds)
+    return _print(options, {"position": position}, f"delivered to all at position {position}")
+
+
+def ask(options: argparse.Namespace) -> int:
+    from ..agent.client import Client
+
+    found = Client().question(options.channel, _data(options), options.to, options.seconds)
+    lines = [f"node {node}: {data.decode(errors='replace')}" for node, data in found.answers.items()]
+    lines += [f"node {node}: went down before it answered" for node in found.down]
+    lines += [f"node {node}: no answer within {options.seconds:g} s" for node in found.missing]
+    answer = {
+        "position": found.position,
+        "answers": {node: _text(data) for node, data in found.answers.items()},
+        "down": found.down,
+        "missing": found.missing,
+    }
+    _print(options, answer, "\n".join(lines))
+    return 1 if found.missing else 0
+
+
+def events(options: argparse.Namespace) -> int:
+    from ..agent.client import Client
+
+    if not options.follow and options.seconds is None:
+        options.seconds = 0.0
+    listening = Client().listen([], events=True)
+    names = ", ".join(f"node {node}" for node in sorted(listening.members))
+    side = "decides" if listening.quorate else "does not decide"
+    begun = {"event": "view", "position": listening.position, "members": sorted(listening.members)}
+    begun["quorate"] = listening.quorate
+    _print(options, begun, f"at position {listening.position}: {names} on the bus; this node {side}")
+    return _follow(options, listening, None, lambda event: _event_text(event.facts))
+
+
+def listen(options: argparse.Namespace) -> int:
+    from ..agent.client import Client
+
+    listening = Client().listen(options.channels or None)
+    return _follow(options, listening, options.count, _message_text)
+
+
+def _follow(options: argparse.Namespace, listening: Any, count: int | None, text: Any) -> int:
+    deadline = None if options.seconds is None else time.monotonic() + options.seconds
+    while count is None or count > 0:
+        event = listening.next(None if deadline is None else max(deadline - time.monotonic(), 0.0))
+        if event is None:
+            break
+        if "error" in event.facts:
+            sys.stderr.write(f"o2ctl: {event.facts['error']}\n")
+            return 1
+        if getattr(options, "raw", False):
+            sys.stdout.buffer.write(event.data)
+        elif options.json:
+            more = {"data": _text(event.data)} if event.facts["event"] == "message" else {}
+            sys.stdout.write(json.dumps({**event.facts, **more}) + "\n")
+        else:
+            sys.stdout.write(text(event) + "\n")
+        sys.stdout.flush()
+        count = None if count is None else count - 1
+    return 0
+
+
+def _event_text(facts: dict[str, Any]) -> str:
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    if facts["event"] == "quorum":
+        return f"{now}  this node {'decides' if facts['quorate'] else 'does not decide any more'}"
+    words = {
+        "agent_up": "its agent is on the bus",
+        "agent_down": "its agent is down",
+        "node_down": "the node is down, and its locks are recovered",
+        "suspect": "does not answer; everything waits",
+        "back": "answers again",
+    }
+    place = f" at position {facts['position']}" if "position" in facts else ""
+    return f"{now}  node {facts['node']}: {words[facts['event']]}{place}"
+
+
+def _message_text(event: Event) -> str:
+    facts = event.facts
+    data = event.data.decode(errors="replace")
+    return f"{facts['position']}  node {facts['node']}  {facts['channel']}: {data}"
+
+
+def _text(data: bytes) -> Any:
+    """Data in JSON: as text where they are UTF-8, else as base64 in a table."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
+    sys.stdout.write((json.dumps(answer) if options.json else text) + "\n")
+    sys.stdout.flush()
+    return 0

@@ -1,0 +1,28 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which host has the certificate authority of the cluster, and whether its key has to be handed on. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+REGISTERED = "__o2cb_certificate"
+"""Where the role keeps what the module `certificate` has seen on a host."""
+
+
+def authority(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`host` has the authority that most hosts have, or is to make one. `agreed` is whether all have it already.
+
+    `wanted` is whether any host lacks something, or still trusts another one; `virgin`, whether `host` can make none.
+    """
+    found = {host: hostvars[host].get(REGISTERED, {}) for host in hosts}
+    counted = Counter(one["authority"] for one in found.values() if one.get("authority"))
+    signing = counted.most_common(1)[0][0] if counted else ""
+    host = next((host for host, one in found.items() if signing and one.get("authority") == signing), hosts[0])
+    agreed = bool(signing) and all(one.get("authority") == signing for one in found.values())
+    settled = agreed and all(one.get("good") and one.get("trusted") == [signing] for one in found.values())
+    return {"host": host, "agreed": agreed, "wanted": not settled, "virgin": not found[host].get("openssl")}
