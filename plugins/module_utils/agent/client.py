@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Callable, NamedTuple
 
 from ..o2cb.errors import O2cbError
-from .server import SOCKET
+from ..o2cb.keeping import AGENT_SOCKET
 
 SECONDS = 15.0
 MESSAGE_SECONDS = 30.0
@@ -119,7 +119,7 @@ class Listening:
 class Client:
     """One connection. Every call has a deadline and raises O2cbError with a text for people."""
 
-    def __init__(self, path: str = SOCKET) -> None:
+    def __init__(self, path: str = AGENT_SOCKET) -> None:
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._sock.settimeout(SECONDS)
         try:

@@ -81,6 +81,10 @@ def _reload() -> None:
     Client().ask("reload")
 
 
+def _leave() -> None:
+    Client().ask("leave")
+
+
 def _bytes(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
@@ -97,6 +101,7 @@ def _absent(systemd: Systemd) -> Plan:
         held = [one["name"] for one in Client().ask("resources")["resources"] if one["held"]]
         if held:
             raise O2cbError(f"resources run on this node: {', '.join(held)}; `o2ctl node drain` first")
+        result.add("leave the bus", _leave)
         result.add(f"stop {service.SERVICE}", lambda: systemd.tell("disable", "--now", service.SERVICE))
     for path in present:
         _remove(result, path)

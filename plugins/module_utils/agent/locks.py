@@ -15,16 +15,13 @@ from ..dlm.client import GRACE
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 
-DOMAIN = "o2agent"
-"""The agent's locks live in a domain that nobody joins under /dlm, where a stray program could wait for one."""
-
 SHORT_SECONDS = 3.0
 
 
 class Locks:
     """o2keep of this node. Every call has a deadline and raises O2cbError with a text for people."""
 
-    def __init__(self, domain: str = DOMAIN, path: str = SOCKET) -> None:
+    def __init__(self, domain: str = names.AGENT_DOMAIN, path: str = SOCKET) -> None:
         self._domain, self._path = domain, path
 
     async def take(

@@ -168,8 +168,9 @@ class Place:
             messenger.stop()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), seconds)
-        number = messenger.core.node if messenger is not None else self._online()[0].number
-        await self._locks.release(f"{effects.NODE}-{number}")
+        for name in await self._locks.held():
+            if name.startswith(f"{effects.NODE}-"):
+                await self._locks.release(name)
 
     def works(self) -> bool:
         """Whether the bus of this process makes progress, if there is one."""

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..o2cb.errors import O2cbError
+from ..o2cb.keeping import AGENT_SOCKET
 from .configuration import Settings
 from .pieces import LARGEST
 
-SOCKET = "/run/o2agent/socket"
 LONGEST_LINE = 65536
 MOST_CONNECTIONS = 200
 MOST_SIDE_BY_SIDE = 256
@@ -62,7 +62,7 @@ class Verbs:
 class Server:
     """Answers requests `{"op": verb, …}`."""
 
-    def __init__(self, verbs: Verbs, path: str = SOCKET) -> None:
+    def __init__(self, verbs: Verbs, path: str = AGENT_SOCKET) -> None:
         self._verbs, self._path = verbs, path
         self._settings = Settings()
         self._connections = 0
@@ -195,7 +195,7 @@ class Connection:
         """Why this must not be done for this client."""
         if not self._rights:
             return "you may not ask o2agent: use sudo, or become a member of a group that may"
-        if not isinstance(op, str) or op not in self._verbs.all():
+        if not isinstance(op, str) or (op not in self._verbs.answers and op not in self._verbs.streams):
             return f"there is no operation {op!r}"
         if op not in self._rights:
             return f"you may look, and not {op}: use sudo"

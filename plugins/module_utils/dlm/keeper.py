@@ -641,16 +641,24 @@ class Keeper:
     def _leave(self, client: Client, message: dict[str, Any]) -> None:
         """Leave all domains, so that the node can leave the cluster. Refused while a lock is held.
 
-        The mount of a lock that was just released is a member of its domain, too.
+        The node's own lock, by which others see that it is there, goes with it. The mount of a lock that was just
+        released is a member of its domain, too.
         """
-        held = [lock.what.name for lock in self.holdings]
-        if held or self.trying:
-            raise O2cbError(f"{len(held) + len(self.trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
-        if self.retiring or self.dropping:
+        held = [lock.what.name for lock in self.holdings if not self._says_who_lives(lock) or lock.what.kind != NODE]
+        trying = [take for take in self.trying.values() if not names.is_liveness(take.what.domain, take.what.name)]
+        if held or trying:
+            raise O2cbError(f"{len(held) + len(trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
+        for lock in list(self.holdings):
+            self._let_go(lock, lambda _answer: None)
+        if self.holdings or self.trying or self.retiring or self.dropping:
             if not client.closed:
                 self.at(LEAVE_AGAIN_SECONDS, lambda: self.server.call(client, message))
             return
         self._drop_now(self._forget_domains(), lambda answer: self.answer(client, {"left": True, **answer}))
+
+    @staticmethod
+    def _says_who_lives(held: Holding) -> bool:
+        return names.is_liveness(held.what.domain, held.what.name)
 
     def _forget_domains(self) -> list[int]:
         mounts = list(self.domains.values())
@@ -697,12 +705,12 @@ class Keeper:
             for job, seconds in self.pool.asleep()
         ]
         kept = len(self.holdings) if self.store.works else 0
-        names_held = [held.what.name for held in self.holdings]
+        names_held = [held.what.name for held in self.holdings if not self._says_who_lives(held)]
         self.answer(
             client,
             {
                 "node": self.clock.own,
-                "locks": len(names_held),
+                "locks": len(self.holdings),
                 "names": names_held[:20],
                 "kept": kept,
                 "domains": sorted(self.domains),

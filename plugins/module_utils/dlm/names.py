@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
 from ..o2cb.errors import O2cbError
 
@@ -27,6 +28,11 @@ WRITERS = ".w"
 """Companions of a lock: `.info` shows its holder, `.w` is the second resource of the modes PR and PW."""
 
 DEFAULT_DOMAIN = "o2cb"
+
+AGENT_DOMAIN = "o2agent"
+"""The agent's locks live in a domain that nobody joins under /dlm, where a stray program could wait for one."""
+
+_LIVENESS = re.compile(r"(alive|node)-[0-9]+|sequencer")
 
 _HASH_CHARACTERS = 16
 _READABLE_BYTES = MAX_PLAIN_BYTES - _HASH_CHARACTERS - 1
@@ -68,6 +74,11 @@ def stored(name: str) -> str:
     digest = hashlib.sha256(name.encode()).digest()
     code = base64.b32encode(digest).decode().lower()[:_HASH_CHARACTERS]
     return f"{_readable(name)}~{code}"
+
+
+def is_liveness(domain: str, name: str) -> bool:
+    """Whether this lock only says that the agent, or the node, is there: it does not keep the node from leaving."""
+    return domain == AGENT_DOMAIN and _LIVENESS.fullmatch(name) is not None
 
 
 def _readable(name: str) -> str:

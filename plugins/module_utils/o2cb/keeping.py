@@ -4,7 +4,7 @@
 
 """What o2keep holds on this node, asked before the node leaves the cluster. No other tool can see its locks.
 
-This is all that the cluster's side knows of the locks' side: a socket, and three questions in JSON.
+This is all that the cluster's side knows of the locks' side: two sockets, and four questions in JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from .errors import O2cbError
 
 SOCKET = "/run/o2keep/socket"
+AGENT_SOCKET = "/run/o2agent/socket"
 MAX_MESSAGE = 65536
 SECONDS = 10.0
 LEAVE_SECONDS = 60.0
@@ -26,6 +27,7 @@ LEAVE_SECONDS = 60.0
 def domains_and_locks() -> tuple[list[str], list[str]]:
     """The domains that o2keep has joined, and names of locks it holds; nothing where it is not installed.
 
+    Those that only say that node and agent are there do not count: they go when the node leaves.
     Raises O2cbError when it does not answer: nobody knows then what systemd still keeps for it.
     """
     if not os.path.exists(SOCKET):
@@ -46,9 +48,27 @@ def runs() -> bool:
 
 
 def leave_domains() -> None:
-    """Let o2keep leave its domains. Raises O2cbError when it holds a lock by now."""
+    """Let the agent leave the bus, and o2keep its domains. Raises O2cbError when that holds a lock by now."""
     if os.path.exists(SOCKET):
+        if os.path.exists(AGENT_SOCKET):
+            _let_agent_leave()
         ask("leave", LEAVE_SECONDS)
+
+
+def _let_agent_leave() -> None:
+    """One that does not run has left its socket behind, and nothing else. Raises O2cbError with what it says."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(LEAVE_SECONDS)
+        try:
+            sock.connect(AGENT_SOCKET)
+            sock.sendall(b'{"op": "leave"}\n')
+            answer = json.loads(sock.makefile("rb").readline() or b"{}")
+        except ConnectionRefusedError:
+            return
+        except (OSError, ValueError) as error:
+            raise O2cbError(f"o2agent does not answer: {error}; see `systemctl status o2agent`") from None
+    if "error" in answer:
+        raise O2cbError(f"o2agent: {answer['error']}")
 
 
 def ask(operation: str, seconds: float = SECONDS) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.configuration imp
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.election import State
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.resource import Commands, Resource
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.runner import Runner
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.server import Server
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.server import Server, Verbs
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 
 
@@ -41,7 +41,8 @@ def talk(path: Path, talking: Callable[[Server, str], Awaitable[None]]) -> None:
     """Let something talk to a server."""
 
     async def run() -> None:
-        served = Server({"echo": echo, "refuse": refuse}, frozenset({"echo"}), str(path / "socket"))
+        verbs = Verbs({"echo": echo, "refuse": refuse}, {}, frozenset({"echo"}), frozenset())
+        served = Server(verbs, str(path / "socket"))
         await served.open()
         try:
             await asyncio.wait_for(talking(served, str(path / "socket")), 20)
