@@ -29,6 +29,7 @@ from ..o2cb.errors import O2cbError
 from . import configuration, journal, message_verbs
 from .actions import Actions, run
 from .configuration import HAND_OVER, Settings
+from .errands import Errands
 from .exchange import Exchange
 from .locks import Locks
 from .message_verbs import MessageVerbs
@@ -64,6 +65,7 @@ class Agent:
         self._me = ""
         self._exchange = Exchange()
         self._place = Place(self._exchange, self._locks, self._online, lambda: self.settings)
+        self._errands = Errands(self._exchange, self._runners)
         self._ending = asyncio.Event()
         self._notify = os.environ.get("NOTIFY_SOCKET", "")
         reading = {"resources": self._resources, "status": self._status}
@@ -157,13 +159,24 @@ class Agent:
         for name in {*wanted, *more, *self._runners}:
             runner = self._runners.get(name)
             if runner is None:
-                runner = Runner(name, wanted.get(name), self._locks, self._actions, lambda: self._nodes, self._me)
+                runner = Runner(
+                    name,
+                    wanted.get(name),
+                    self._locks,
+                    self._actions,
+                    lambda: self._nodes,
+                    self._me,
+                    self._errands.look,
+                )
                 runner.memory.drained = os.path.exists(configuration.DRAINED)
                 self._runners[name] = runner
                 self._tasks[name] = asyncio.ensure_future(self._supervise(runner))
             else:
                 runner.resource = wanted.get(name)
                 runner.poke()
+
+    def _known(self) -> Mapping[str, int]:
+        return self._nodes
 
     async def _supervise(self, runner: Runner) -> None:
         """A fault of the program itself ends the agent: what runs goes on, and the next one looks again."""
@@ -254,9 +267,13 @@ class Agent:
         }
 
     async def _move(self, message: dict[str, Any]) -> dict[str, Any]:
-        runner = self._runner(message)
-        runner.order("move", str(message["node"]))
-        return {"changed": not (runner.seen.held and str(message["node"]) == self._me)}
+        runner, target = self._runner(message), str(message["node"])
+        holder = runner.seen.holder
+        if holder and target != self._me:
+            await self._errands.move(runner.name, target, self._nodes[holder])
+        else:
+            runner.order("move", target)
+        return {"changed": not (runner.seen.held and target == self._me)}
 
     async def _clear(self, message: dict[str, Any]) -> dict[str, Any]:
         runner = self._runner(message)

@@ -74,7 +74,7 @@ class Exchange:
         self.off = "the agent has not begun to join the bus"
         """Why there is no messenger."""
 
-        self._me = -1
+        self.node = -1
         self._joiner = Joiner()
         self._numbers = itertools.count(1)
         self._sending: dict[int, asyncio.Future[int]] = {}
@@ -89,7 +89,7 @@ class Exchange:
 
     def begin(self, me: int, messenger: Messenger) -> None:
         """From now on this messenger delivers."""
-        self._me, self.messenger, self.off = me, messenger, ""
+        self.node, self.messenger, self.off = me, messenger, ""
         self.membership, self._joiner = Membership(), Joiner()
 
     def end(self, why: str) -> None:
@@ -156,16 +156,16 @@ class Exchange:
             return
         if message is None:
             return
+        if "re" in message.head:
+            question = self._questions.get(str(message.head["re"]))
+            if question is not None:
+                question.answered(message)
+            return
         if message.channel == INTERNAL:
             self._internal(message)
             return
-        answered = self._questions.get(str(message.head.get("re", "")))
-        if "re" in message.head:
-            if answered is not None:
-                answered.answered(message)
-            return
         for listener in list(self._listeners):
-            listener.message(message, self._me)
+            listener.message(message, self.node)
 
     def _tell(self, facts: Mapping[str, Any] | None) -> None:
         if facts is None:
@@ -251,7 +251,7 @@ class Exchange:
         unknown = sorted(wanted - set(members))
         if unknown:
             raise O2cbError(f"node {unknown[0]} has no agent on the bus: `o2ctl members` shows who has")
-        identity = f"{self._me}-{self._working().core.incarnation}-{next(self._numbers)}"
+        identity = f"{self.node}-{self._working().core.incarnation}-{next(self._numbers)}"
         question = self._questions[identity] = Question(wanted)
         try:
             head = {"ask": identity, **({"to": sorted(wanted)} if to is not None else {})}
@@ -277,7 +277,7 @@ class Exchange:
         self._listeners.add(listener)
         return {
             "listening": True,
-            "node": self._me,
+            "node": self.node,
             "position": messenger.core.view.position,
             "members": {str(node): incarnation for node, incarnation in sorted(self.membership.up().items())},
             "quorate": self.membership.quorate,

@@ -5,7 +5,8 @@
 """One resource on this node: look, take the step that is due, and again.
 
 What is due is decided in `election`; here it is done. The lock is asked for again before every start, so that a pause
-of the machine, or of its clock, cannot lie between the two unseen.
+of the machine, or of its clock, cannot lie between the two unseen. When a step changes what other nodes see, they are
+told to look at once; that they look by themselves from time to time is for those whom no message reaches.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class Runner:
         actions: Actions,
         nodes: Callable[[], Mapping[str, int]],
         me: str,
+        tell: Callable[[str], None],
     ) -> None:
         self.name = name
         self.resource = resource
@@ -64,7 +66,7 @@ class Runner:
         self.seen = Seen(me, False, (), nodes=nodes())
         self.step = Step(Do.REST)
         self.token = 0
-        self._locks, self._actions, self._nodes = locks, actions, nodes
+        self._locks, self._actions, self._nodes, self._tell = locks, actions, nodes, tell
         self._poked = asyncio.Event()
         self._wish: list[int] = []
         self._started: Resource | None = None
@@ -258,6 +260,7 @@ class Runner:
             self._drop_wish()
         elif step.do is Do.LABEL:
             await self._locks.label(f"resource:{self.name}", step.text)
+            self._tell(self.name)
 
     def _environment(self) -> Mapping[str, str]:
         return {"O2_RESOURCE": self.name, "O2_LOCK_TOKEN": str(self.token), "O2_NODE": self.seen.me}
@@ -314,6 +317,7 @@ class Runner:
         now = time.monotonic()
         self._say("is released", why=step.text)
         await self._locks.release(f"resource:{self.name}", self.token)
+        self._tell(self.name)
         files.remove(self._held_file)
         self._started = None
         self._ran.clear()
@@ -359,6 +363,7 @@ class Runner:
             self._wish = descriptors
             self._others = {**self._others, "wisher": self.seen.me, "wish": step.text}
             self._say("is wished for", why=step.text)
+            self._tell(self.name)
         await self._rest(0.1)
 
     def _drop_wish(self) -> None:

@@ -306,7 +306,7 @@ def watch(
         parts = Parts(keeper)
         prepare(keeper, parts)
         nodes = {"node1": 1, "node2": 2}
-        one = Runner("both", resource, keeper, parts, lambda: nodes, "node1")  # type: ignore[arg-type]
+        one = Runner("both", resource, keeper, parts, lambda: nodes, "node1", lambda _name: None)  # type: ignore[arg-type]
         task = asyncio.ensure_future(one.run())
         try:
             await watching(one, keeper, parts, until)
