@@ -159,15 +159,8 @@ class Agent:
         for name in {*wanted, *more, *self._runners}:
             runner = self._runners.get(name)
             if runner is None:
-                runner = Runner(
-                    name,
-                    wanted.get(name),
-                    self._locks,
-                    self._actions,
-                    lambda: self._nodes,
-                    self._me,
-                    self._errands.look,
-                )
+                look = self._errands.look
+                runner = Runner(name, wanted.get(name), self._locks, self._actions, self._known, self._me, look)
                 runner.memory.drained = os.path.exists(configuration.DRAINED)
                 self._runners[name] = runner
                 self._tasks[name] = asyncio.ensure_future(self._supervise(runner))
