@@ -53,6 +53,9 @@ class Listening:
 
     def __init__(self, sock: socket.socket, begun: dict[str, Any], lines: BinaryIO) -> None:
         self.node: int = begun["node"]
+        self.history = tuple(begun["history"])
+        """Names the bus: node and incarnation of its founder. Positions of two of them say nothing of each other."""
+
         self.position: int = begun["position"]
         self.members = {int(node): incarnation for node, incarnation in begun["members"].items()}
         self.quorate: bool = begun["quorate"]

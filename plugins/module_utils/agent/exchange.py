@@ -278,6 +278,7 @@ class Exchange:
         return {
             "listening": True,
             "node": self.node,
+            "history": list(messenger.core.history),
             "position": messenger.core.view.position,
             "members": {str(node): incarnation for node, incarnation in sorted(self.membership.up().items())},
             "quorate": self.membership.quorate,

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..dlm import channel, names
+from ..dlm.client import Client as Keeper
+from ..dlm.client import refusal
 from ..o2cb import files, units
 from ..o2cb.errors import O2cbError
 from ..o2cb.install import Plan
@@ -19,6 +23,12 @@ from ..o2cb.systemd import Systemd
 from . import configuration, daemon, resource, service
 from .client import Client
 from .configuration import Settings
+
+TURN_SECONDS = 600.0
+"""So long the upgrade of one node waits for those of others."""
+
+BACK_SECONDS = 60.0
+PAUSE = 0.2
 
 
 def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
@@ -72,9 +82,36 @@ def _start(result: Plan, systemd: Systemd, changed: bool) -> None:
     if not systemd.active(service.SERVICE):
         result.add(f"start {service.SERVICE}", lambda: systemd.tell("start", service.SERVICE))
     elif files.read(daemon.COPY) is not None and _bytes(daemon.COPY) != _bytes(units.PROGRAM):
-        result.add(f"upgrade {service.SERVICE}", lambda: systemd.tell("kill", "--kill-who=main", service.SERVICE))
+        result.add(f"upgrade {service.SERVICE}", lambda: _upgrade(systemd))
     elif changed:
         result.add("reload o2agent", _reload)
+
+
+def _upgrade(systemd: Systemd) -> None:
+    """One node of the cluster after the other, whoever upgrades them: so the bus goes on. Raises O2cbError."""
+    request = {"op": "take", "name": "upgrade", "domain": names.AGENT_DOMAIN, "kind": "process", "wait": TURN_SECONDS}
+    answer, descriptors = Keeper().ask(request, TURN_SECONDS)
+    if not answer["held"]:
+        raise O2cbError(f"the upgrade of o2agent waits for another node: {refusal('upgrade', answer, TURN_SECONDS)}")
+    try:
+        before = Client().ask("members")
+        systemd.tell("kill", "--kill-who=main", service.SERVICE)
+        deadline = time.monotonic() + BACK_SECONDS
+        while before["on_bus"] and not _is_back(before):
+            if time.monotonic() > deadline:
+                raise O2cbError(f"o2agent is not back on the bus after {BACK_SECONDS:g} s: see `o2ctl members`")
+            time.sleep(PAUSE)
+    finally:
+        channel.close_all(descriptors)
+
+
+def _is_back(before: Mapping[str, Any]) -> bool:
+    """Whether a later incarnation is on the bus."""
+    try:
+        now = Client().ask("members")
+    except O2cbError:
+        return False
+    return bool(now["on_bus"]) and now["incarnation"] != before["incarnation"]
 
 
 def _reload() -> None:

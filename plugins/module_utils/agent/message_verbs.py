@@ -60,6 +60,8 @@ class MessageVerbs:
             )
         return {
             "node": messenger.core.node if messenger else None,
+            "incarnation": messenger.core.incarnation if messenger else None,
+            "history": list(messenger.core.history) if messenger and messenger.is_member() else None,
             "on_bus": bool(messenger and messenger.is_member()),
             "quorate": exchange.membership.quorate,
             "sequencer": messenger.sequencer() if messenger and messenger.sequencer() >= 0 else None,

@@ -1,0 +1,129 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Sends and records messages of the bus. Runs on the nodes.
+
+record FILE CHANNEL          write down what comes, for ever, through every end of the agent:
+                                 S history position members   a stream begins
+                                 M position node id digest    a message
+                                 E {...}                      an event
+                                 L why                        the stream ends
+send FILE CHANNEL SEED COUNT LEAST MOST WINDOW PACE
+                             send messages of LEAST to MOST bytes, WINDOW at a time, PACE seconds apart; write down:
+                                 A id position                a message is delivered to all
+                                 U id                         nobody knows whether it was
+An id is the sender's name and a number, and stands at the beginning of the message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import socket
+import sys
+import time
+
+sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
+
+from ocfs2_o2cb.agent.client import Client
+from ocfs2_o2cb.o2cb.errors import O2cbError
+
+AGAIN = 0.1
+SOCKET = "/run/o2agent/socket"
+SECONDS = 600
+
+
+def record(path: str, channel: str) -> None:
+    with open(path, "a", buffering=1, encoding="utf-8") as log:
+        while True:
+            try:
+                listening = Client().listen([channel], events=True)
+                history = ".".join(map(str, listening.history))
+                log.write(f"S {history} {listening.position} {json.dumps(listening.members)}\n")
+                for event in listening:
+                    facts = event.facts
+                    if facts["event"] == "message":
+                        name = event.data.split(b" ", 1)[0].decode()
+                        digest = hashlib.sha256(event.data).hexdigest()[:16]
+                        log.write(f"M {facts['position']} {facts['node']} {name} {digest}\n")
+                    else:
+                        log.write(f"E {json.dumps(facts)}\n")
+            except O2cbError as error:
+                log.write(f"L {error}\n")
+                time.sleep(AGAIN)
+
+
+class Sender:
+    """One connection with several messages under way."""
+
+    def __init__(self, log: object, channel: str) -> None:
+        self.log, self.channel = log, channel
+        self.sock, self.lines, self.open = None, None, []
+
+    def connect(self) -> None:
+        while self.sock is None:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                sock.connect(SOCKET)
+            except OSError:
+                sock.close()
+                time.sleep(AGAIN)
+                continue
+            self.sock, self.lines = sock, sock.makefile("rb")
+
+    def send(self, name: str, data: bytes) -> None:
+        self.connect()
+        self.open.append(name)
+        request = {"op": "send", "channel": self.channel, "length": len(data), "seconds": SECONDS}
+        try:
+            self.sock.sendall(json.dumps(request).encode() + b"\n" + data)
+        except OSError:
+            self.lost()
+
+    def answer(self) -> None:
+        """Of the first that is under way."""
+        try:
+            line = self.lines.readline()
+            answer = json.loads(line)
+        except (OSError, ValueError):
+            self.lost()
+            return
+        name = self.open.pop(0)
+        if "position" in answer:
+            self.log.write(f"A {name} {answer['position']}\n")
+        else:
+            self.log.write(f"U {name} {answer['error']}\n")
+            time.sleep(AGAIN)
+
+    def lost(self) -> None:
+        for name in self.open:
+            self.log.write(f"U {name} the agent is gone\n")
+        self.open = []
+        self.sock.close()
+        self.sock = None
+
+
+def send(path: str, channel: str, seed: str, count: str, least: str, most: str, window: str, pace: str) -> None:
+    dice = random.Random(seed)
+    noise = dice.randbytes(int(most) + 1)
+    name = f"{os.uname().nodename}-{seed}"
+    with open(path, "a", buffering=1, encoding="utf-8") as log:
+        sender = Sender(log, channel)
+        for number in range(int(count)):
+            identity = f"{name}-{number}"
+            size = dice.randint(int(least), int(most))
+            sender.send(identity, identity.encode() + b" " + noise[:size])
+            while len(sender.open) >= int(window):
+                sender.answer()
+            if float(pace):
+                time.sleep(float(pace))
+        while sender.open:
+            sender.answer()
+        log.write("D\n")
+
+
+if __name__ == "__main__":
+    {"record": record, "send": send}[sys.argv[1]](*sys.argv[2:])
