@@ -124,11 +124,11 @@ def hosts(agents: list[Node]) -> Iterator[list[Node]]:
     """The nodes, all on the bus, before and after."""
     text = (REFEREE / "talker.py").read_text(encoding="utf-8")
     for node in agents:
-        node.run(f"pkill -f /root/talker.py; rm -f {LOG} {SENT}; cat > /root/talker.py", stdin=text, timeout=60)
+        node.run(f"pkill -f 'root/[t]alker.py'; rm -f {LOG} {SENT}; cat > /root/talker.py", stdin=text, timeout=60)
     wait_until_all_are_up(agents)
     yield agents
     for node in agents:
-        node.run("pkill -f /root/talker.py", timeout=60)
+        node.run("pkill -f 'root/[t]alker.py'", timeout=60)
 
 
 def members(node: Node) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def talking(nodes: list[Node], **more: Any) -> Iterator[None]:
     talk(nodes, 10**9, **more)
     yield
     for node in nodes:
-        node.run("pkill -f 'talker.py [s]end'", timeout=60)
+        node.run("pkill -f '[t]alker.py send'", timeout=60)
     time.sleep(2)
     print(compare([read(node) for node in nodes]), flush=True)
 
@@ -197,6 +197,11 @@ def wait_for_progress(nodes: list[Node], seconds: float, more: int = 20) -> floa
         lambda: f"{before}, {progress(nodes)}: {[members(node).get('waits') for node in nodes]}",
     )
     return time.monotonic() - began
+
+
+def tell(what: str, pauses: list[float]) -> None:
+    median, most = statistics.median(pauses), max(pauses)
+    print(f"{what} {len(pauses)} times: the others go on after median {median:.1f}, max {most:.1f} s", flush=True)
 
 
 def test_three_senders_have_one_order_on_all_nodes(hosts: list[Node]) -> None:

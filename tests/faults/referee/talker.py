@@ -25,6 +25,7 @@ import random
 import socket
 import sys
 import time
+from typing import BinaryIO, TextIO
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
 
@@ -59,12 +60,15 @@ def record(path: str, channel: str) -> None:
 class Sender:
     """One connection with several messages under way."""
 
-    def __init__(self, log: object, channel: str) -> None:
+    def __init__(self, log: TextIO, channel: str) -> None:
         self.log, self.channel = log, channel
-        self.sock, self.lines, self.open = None, None, []
+        self.open: list[str] = []
+        self.connected = False
+        self.sock: socket.socket
+        self.lines: BinaryIO
 
     def connect(self) -> None:
-        while self.sock is None:
+        while not self.connected:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 sock.connect(SOCKET)
@@ -72,7 +76,7 @@ class Sender:
                 sock.close()
                 time.sleep(AGAIN)
                 continue
-            self.sock, self.lines = sock, sock.makefile("rb")
+            self.sock, self.lines, self.connected = sock, sock.makefile("rb"), True
 
     def send(self, name: str, data: bytes) -> None:
         self.connect()
@@ -103,7 +107,7 @@ class Sender:
             self.log.write(f"U {name} the agent is gone\n")
         self.open = []
         self.sock.close()
-        self.sock = None
+        self.connected = False
 
 
 def send(path: str, channel: str, seed: str, count: str, least: str, most: str, window: str, pace: str) -> None:
@@ -126,4 +130,7 @@ def send(path: str, channel: str, seed: str, count: str, least: str, most: str, 
 
 
 if __name__ == "__main__":
-    {"record": record, "send": send}[sys.argv[1]](*sys.argv[2:])
+    if sys.argv[1] == "record":
+        record(*sys.argv[2:])
+    else:
+        send(*sys.argv[2:])
