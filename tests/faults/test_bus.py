@@ -124,11 +124,17 @@ def hosts(agents: list[Node]) -> Iterator[list[Node]]:
     """The nodes, all on the bus, before and after."""
     text = (REFEREE / "talker.py").read_text(encoding="utf-8")
     for node in agents:
-        node.run(f"pkill -f 'root/[t]alker.py'; rm -f {LOG} {SENT}; cat > /root/talker.py", stdin=text, timeout=60)
+        hush(node)
+        node.run(f"rm -f {LOG} {SENT}; cat > /root/talker.py", stdin=text, timeout=60, check=True)
     wait_until_all_are_up(agents)
     yield agents
     for node in agents:
-        node.run("pkill -f 'root/[t]alker.py'", timeout=60)
+        hush(node)
+
+
+def hush(node: Node, verb: str = "") -> None:
+    """End what talks, or what records too. The pattern does not match the shell that it is given to."""
+    node.run(f"pkill -f '/root/[t]alker.py {verb}'", timeout=60)
 
 
 def members(node: Node) -> dict[str, Any]:
@@ -173,7 +179,7 @@ def talking(nodes: list[Node], **more: Any) -> Iterator[None]:
     talk(nodes, 10**9, **more)
     yield
     for node in nodes:
-        node.run("pkill -f '[t]alker.py send'", timeout=60)
+        hush(node, "send")
     time.sleep(2)
     print(compare([read(node) for node in nodes]), flush=True)
 
