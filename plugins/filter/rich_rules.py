@@ -21,6 +21,12 @@ options:
     type: list
     elements: dict
     required: true
+  more:
+    description: TCP ports besides that of o2cb, such as that of the agents.
+    type: list
+    elements: int
+    default: []
+positional: more
 author:
   - the ocfs2.o2cb authors (!UNKNOWN)
 """

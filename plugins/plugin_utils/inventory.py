@@ -138,9 +138,9 @@ def _told(member: Mapping[str, Any] | str) -> str:
     return f"node {model.Node.from_mapping(member)}"
 
 
-def rich_rules(nodes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """firewalld's rich rules that accept the cluster's port from each of its nodes, as it lists them itself."""
-    ports = sorted({int(node["port"]) for node in nodes})
+def rich_rules(nodes: Sequence[Mapping[str, Any]], more: Sequence[int] = ()) -> list[str]:
+    """firewalld's rich rules that accept the cluster's ports from each of its nodes, as it lists them itself."""
+    ports = sorted({int(node["port"]) for node in nodes} | {int(port) for port in more})
     return [
         f'rule family="ipv4" source address="{node["address"]}" port port="{port}" protocol="tcp" accept'
         for node in nodes

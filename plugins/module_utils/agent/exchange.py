@@ -134,8 +134,8 @@ class Exchange:
             self._tell(self.membership.delivered(position, entry, time.time()))
 
     def viewed(self, position: int, members: tuple[Ident, ...]) -> None:
-        if not self.membership.position:
-            self.membership.begin(position, dict(members), time.time())
+        if not self.membership.position and self.messenger is not None:
+            self.membership.begin(position, dict(members), self.messenger.core.view.absent, time.time())
             for node, incarnation in members:
                 facts = {"event": membership.JOINED, "node": node, "incarnation": incarnation, "position": position}
                 self._tell(facts)

@@ -42,9 +42,10 @@ class Membership:
         self.position = 0
         self.quorate = False
 
-    def begin(self, position: int, members: Mapping[int, int], now: float) -> None:
-        """The view that the joining agent was shown."""
+    def begin(self, position: int, members: Mapping[int, int], absent: Mapping[int, int], now: float) -> None:
+        """The view that the joining agent was shown; `absent` are nodes whose agent is down."""
         self.position = position
+        self.members = {node: Member(DOWN, incarnation, now) for node, incarnation in absent.items()}
         for node, incarnation in members.items():
             self.members[node] = Member(UP, incarnation, now)
 

@@ -18,7 +18,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from ..dlm import channel
@@ -149,18 +149,30 @@ class Messenger:
     # what the transport tells
 
     def link_up(self, node: int) -> None:
-        self.core.link_up(node)
+        with self._guarded():
+            self.core.link_up(node)
         self._soon()
 
     def link_down(self, node: int) -> None:
-        self.core.link_down(node)
+        with self._guarded():
+            self.core.link_down(node)
         self._soon()
 
     def received(self, node: int, frames: Iterable[Frame]) -> None:
         receive = self.core.receive
-        for frame in frames:
-            receive(node, frame)
+        with self._guarded():
+            for frame in frames:
+                receive(node, frame)
         self._soon()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """A fault of the program itself must not end in asyncio's log while the rest goes on: it ends `run`."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 -- whatever it is
+            if not self._over.done():
+                self._over.set_exception(error)
 
     # effects
 
@@ -172,19 +184,20 @@ class Messenger:
     def _work(self) -> None:
         """Feed what one has sent to oneself, and carry out what the core wants."""
         self._scheduled = False
-        while self._own:
-            self.core.receive(self.core.node, self._own.popleft())
-        sending: dict[int, list[Frame]] = {}
-        for effect in self.core.drain():
-            if isinstance(effect, effects.Send):
-                sending.setdefault(effect.peer, []).append(effect.frame)
-            else:
-                self._carry_out(effect)
-        for frame in sending.pop(self.core.node, []):
-            self._own.append(frame)
-            self._soon()
-        for node, frames in sending.items():
-            self.transport.send(node, frames)
+        with self._guarded():
+            while self._own:
+                self.core.receive(self.core.node, self._own.popleft())
+            sending: dict[int, list[Frame]] = {}
+            for effect in self.core.drain():
+                if isinstance(effect, effects.Send):
+                    sending.setdefault(effect.peer, []).append(effect.frame)
+                else:
+                    self._carry_out(effect)
+            for frame in sending.pop(self.core.node, []):
+                self._own.append(frame)
+                self._soon()
+            for node, frames in sending.items():
+                self.transport.send(node, frames)
 
     def _carry_out(self, effect: effects.Effect) -> None:
         consumer = self._consumer

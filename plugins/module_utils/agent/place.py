@@ -32,6 +32,9 @@ INCARNATION = "/var/lib/o2agent/incarnation"
 SYSRQ = "/proc/sysrq-trigger"
 
 LOOK_SECONDS = 1.0
+KNOW_TURNS = 5
+"""So often, in looks, the nodes of the cluster are read again."""
+
 PAUSES = (1.0, 30.0)
 """Seconds between two incarnations: the first, and the most."""
 
@@ -64,19 +67,20 @@ class Place:
         pause = PAUSES[0]
         while True:
             began = time.monotonic()
-            reason = await self._live()
+            reason, lived = await self._live()
             self._exchange.end(reason)
             self._ended.set()
             if reason != self._said:
                 journal.write(f"not on the bus: {reason}", journal.WARNING)
             self._said = reason
-            pause = PAUSES[0] if time.monotonic() - began > LIVED_SECONDS else min(pause * 2, PAUSES[1])
-            await asyncio.sleep(PAUSES[0] if time.monotonic() - began < PAUSES[0] else pause)
+            short = lived and time.monotonic() - began < LIVED_SECONDS
+            pause = min(pause * 2, PAUSES[1]) if short else PAUSES[0]
+            await asyncio.sleep(pause)
 
-    async def _live(self) -> str:
-        """One incarnation, if there can be one. Why it ended."""
+    async def _live(self) -> tuple[str, bool]:
+        """One incarnation, if there can be one. Why it ended, and whether there was one."""
         if time.monotonic() < self._away_until:
-            return await self._stay_away()
+            return await self._stay_away(), False
         try:
             me, peers = self._online()
             await self._renew(me.number)
@@ -85,7 +89,7 @@ class Place:
             incarnation = _next_incarnation()
             messenger = Messenger(me, peers, incarnation, self._locks, transport, self._exchange)
         except O2cbError as error:
-            return str(error)
+            return str(error), False
         self._ended.clear()
         self._exchange.begin(me.number, messenger)
         self._transport, self._said = transport, ""
@@ -94,13 +98,13 @@ class Place:
         try:
             reason = await messenger.run()
         except O2cbError as error:
-            return str(error)
+            return str(error), False
         finally:
             watching.cancel()
             self._transport = None
         if reason == effects.DECLARED_DOWN:
             _reset_node(reason)
-        return reason
+        return reason, True
 
     async def _stay_away(self) -> str:
         """Until the node has left the cluster, or long enough."""
@@ -136,9 +140,13 @@ class Place:
     async def _watch(self, messenger: Messenger) -> None:
         """What changes while it lives: the nodes of the cluster, the side that decides, the certificate."""
         renewal = time.monotonic() + RENEW_SECONDS
+        turns = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             self._exchange.look()
+            turns += 1
+            if turns % KNOW_TURNS:
+                continue
             try:
                 messenger.know(self._online()[1])
                 if time.monotonic() > renewal:

@@ -20,7 +20,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.membership import
 
 def begun() -> Membership:
     found = Membership()
-    found.begin(5, {1: 10, 2: 20}, 100.0)
+    found.begin(5, {1: 10, 2: 20}, {4: 40}, 100.0)
     return found
 
 
@@ -32,7 +32,7 @@ def test_an_agent_that_goes_leaves_its_node_until_that_is_proven_down_too():
         "incarnation": 20,
         "position": 6,
     }
-    assert (members.members[2].state, members.up()) == (DOWN, {1: 10})
+    assert (members.members[2].state, members.members[4].state, members.up()) == (DOWN, DOWN, {1: 10})
     assert members.delivered(7, Entry(NODE_DOWN, 2, 20), 102.0)["event"] == "node_down"
     assert (members.members[2].state, members.members[2].since) == (GONE, 102.0)
     assert members.delivered(8, Entry(JOIN, 2, 21), 103.0)["event"] == "agent_up"
