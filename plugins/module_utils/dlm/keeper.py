@@ -308,6 +308,8 @@ class Keeper:
             self.read_stamps(take)
             return
         self.trying[take.tries] = take
+        if take.eager:
+            self.mark.expect(int(time.time() * SECOND))
         now = time.monotonic()
         take.answer_due = min(take.deadline, now + POLL_SECONDS) if take.tried else now
         take.tried = True
