@@ -14,7 +14,8 @@
                                 descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them;
                                 {"op": "spawn", "name": LOCK}: a shell and its child under `o2ctl lock run`;
                                 {"op": "kill", "whom": "shell" or "group"}: as SIGKILL does; {"op": "block", "name":
-                                FILE}: a blocking open by a foreign program, {"op": "blocks"}: whether it still waits
+                                FILE}: a blocking open by a foreign program, {"op": "blocks"}: whether it still waits;
+                                {"op": "now"}: the time by this node's clock
 
 The counter stands on /dev/mapper/data, in one block, with the largest token of all writers and how often one was not
 larger than the one before. Everything is read and written past the page cache.
@@ -154,6 +155,8 @@ def serve() -> None:
             answer = {}
         elif request["op"] == "blocks":
             answer = {"blocks": blocked[-1].poll() is None, "code": blocked[-1].poll()}
+        elif request["op"] == "now":
+            answer = {"now": time.time()}
         elif request["op"] == "drop":
             for descriptor in kept.pop(owner, []):
                 os.close(descriptor)
