@@ -640,6 +640,46 @@ def test_no_nonsense_on_its_socket_disturbs_the_agent(hosts: list[Node]) -> None
     assert wait_until_it_runs(hosts) is hosts[0]
 
 
+SLOW = """
+import socket, time
+slow = [socket.socket(socket.AF_UNIX) for number in range(150)]
+for sock in slow:
+    sock.connect("/run/o2agent/socket")
+print("connected", flush=True)
+for at in range(30):
+    for sock in slow:
+        sock.sendall(b"{"[at:at + 1] or b" ")
+    time.sleep(1)
+"""
+"""Clients that need half a minute for a request, and never end it."""
+
+
+ASK = """
+import time
+from ocfs2_o2cb.agent.client import Client
+client, slowest = Client(), 0.0
+for number in range(100):
+    before = time.monotonic()
+    client.ask("resources")
+    slowest = max(slowest, time.monotonic() - before)
+print(slowest)
+"""
+
+
+def test_slow_clients_hold_up_nobody(hosts: list[Node]) -> None:
+    define(hosts, prefer=hosts[0].name)
+    assert wait_until_it_runs(hosts) is hosts[0]
+    hosts[0].run("cat > /root/slow.py", stdin=SLOW, check=True)
+    hosts[0].run("systemd-run --collect --unit slow python3 /root/slow.py", check=True)
+    wait_for(hosts[0], "journalctl -u slow | grep -q connected", 30)
+    done = hosts[0].run(f"PYTHONPATH={PROGRAM} python3 -", stdin=ASK, timeout=60, check=True)
+    slowest = float(done.stdout)
+    print(f"beside 150 slow clients: {slowest * 1000:.0f} ms for the slowest of 100 answers", flush=True)
+    assert slowest < 2.0
+    assert hosts[0].run("systemctl is-active slow", timeout=30).ok, "the slow ones are still there"
+    hosts[0].run("systemctl stop slow", check=True)
+
+
 def test_nobody_without_rights_gets_an_answer(hosts: list[Node]) -> None:
     done = hosts[0].run("runuser -u nobody -- o2ctl resource list", timeout=30)
     assert (done.rc, "you may not ask o2agent" in done.stderr) == (1, True), done.stderr
