@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import disks, prerequisites, progress, sources, ssh, state, table
+from . import disks, network, prerequisites, progress, sources, ssh, state, table
 from .errors import LabError
 from .lab import Lab
 from .node import Node
@@ -76,8 +76,18 @@ def parser() -> argparse.ArgumentParser:
     node_verb("boot", Node.boot, "switch a node on and wait until it answers")
     node_verb("freeze", Node.freeze, "stop a node in time")
     node_verb("thaw", Node.thaw, "let a frozen node go on")
-    node_verb("cut", Node.cut, "take a node off the network")
-    node_verb("heal", Node.heal, "put a node back on the network")
+    cut = verb("cut", run_cut, "take a node off the network, or cut one direction only")
+    cut.add_argument("nodes", nargs="+", metavar="NODE", help=NODE)
+    cut.add_argument(
+        "--direction",
+        choices=network.DIRECTIONS,
+        default=network.BOTH,
+        help="in: what others send to it; out: what it sends (default: %(default)s)",
+    )
+    loss = verb("loss", run_loss, "lose packets between a node and the others, until `heal` or its next boot")
+    loss.add_argument("nodes", nargs="+", metavar="NODE", help=NODE)
+    loss.add_argument("--percent", type=float, default=50, help="in each direction (default: %(default)s)")
+    node_verb("heal", Node.heal, "put a node back on the network, with all its packets")
     disk = verb(
         "disk", run_disk, "make shared disks of a node slow, failing, hanging, ok again, or late at its next boot"
     )
@@ -131,6 +141,14 @@ def run_ssh(options: argparse.Namespace) -> None:
     terminal = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
     call = ssh.command(node.lab, node.number, command, batch=not terminal)
     os.execvp(call[0], [call[0], *terminal, *call[1:]])
+
+
+def run_cut(options: argparse.Namespace) -> None:
+    each(options, lambda node: node.cut(options.direction))
+
+
+def run_loss(options: argparse.Namespace) -> None:
+    each(options, lambda node: node.lose(options.percent))
 
 
 def run_disk(options: argparse.Namespace) -> None:

@@ -181,7 +181,7 @@ class Lab:
             if node.lost_tap():
                 progress.say(f"{node.name} lost its tap: switching it off")
                 node.kill()
-            if not network.ensure_tap(self.name, node.number) and not node.connected():
+            if not network.ensure_tap(self.name, node.number) and node.cut_off():
                 progress.say(f"{node.name} is cut off: healing it")
                 node.heal()
         off = [node for node in nodes if not node.running()]

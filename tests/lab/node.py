@@ -35,7 +35,8 @@ class Report:
     """`running`, `frozen`, `off`, or `unsupervised` (runs, but would not come back from a reset: `up` mends it)."""
     uptime: float | None
     """Seconds since this boot."""
-    connected: bool
+    network: str
+    """`ok`, `cut`, `cut in`, `cut out`, or `loss 50%`."""
     ssh: bool
     disks: dict[str, str]
     boots: int
@@ -175,19 +176,39 @@ class Node:
 
     # network
 
-    def cut(self) -> None:
-        """Take the node off the network, until `heal`, through reboots too."""
+    def cut(self, direction: str = network.BOTH) -> None:
+        """Take the node off the network, until `heal`, through reboots too: `in` and `out` cut one way only.
+
+        `in` is what others send to it, the lab's own ssh included; `out`, what it sends.
+        """
+        if direction not in network.DIRECTIONS:
+            raise LabError(f"a cut has no direction {direction!r}: choose from {', '.join(network.DIRECTIONS)}")
         self._require_tap()
-        network.disconnect(self.lab, self.number)
+        network.disconnect(self.lab, self.number, direction)
 
     def heal(self) -> None:
-        """Put the node back on the network."""
+        """Put the node back on the network, where no packet is lost."""
         self._require_tap()
         network.connect(self.lab, self.number)
+        if self._loss() and self.running():
+            self.run(network.loss(0), timeout=30)
+        (self.directory / network.LOSS).unlink(missing_ok=True)
 
-    def connected(self) -> bool:
-        """Is the node on the network?"""
-        return network.connected(self.lab, self.number)
+    def lose(self, percent: float) -> None:
+        """Lose so much of what it sends to other nodes, and of what they send to it, until `heal` or its next boot."""
+        if not 0 < percent <= 100:
+            raise LabError(f"packet loss is more than 0 and at most 100 per cent, not {percent:g}")
+        self.require_running()
+        self.run(network.loss(percent), timeout=30, check=True)
+        (self.directory / network.LOSS).write_text(f"loss {percent:g}%")
+
+    def _loss(self) -> str:
+        path = self.directory / network.LOSS
+        return path.read_text() if path.exists() else ""
+
+    def cut_off(self) -> str:
+        """Which direction of its network is cut: `both`, `in`, `out`, or empty."""
+        return network.cut(self.lab, self.number)
 
     def lost_tap(self) -> bool:
         """Does the node's kernel run without the tap it opened? (While it boots it has not opened it yet.)"""
@@ -263,15 +284,16 @@ class Node:
             state = "frozen"
         else:
             state = "running" if supervised else "unsupervised"
-        connected = network.exists(self.lab) and self.connected()
-        alive = kernel is not None and connected and state != "frozen" and ssh.port_open(self.lab, self.number)
+        cut = self.cut_off() if network.exists(self.lab) else network.BOTH
+        words = {"": self._loss() or "ok", network.BOTH: "cut"}
+        alive = kernel is not None and not cut and state != "frozen" and ssh.port_open(self.lab, self.number)
         ends = self.ends()
         return Report(
             name=self.name,
             address=self.address,
             state=state,
             uptime=processes.age(kernel) if kernel else None,
-            connected=connected,
+            network=words.get(cut, f"cut {cut}"),
             ssh=alive,
             disks=self.disk_modes() if alive else {},
             boots=self.boots(),

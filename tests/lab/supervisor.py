@@ -51,6 +51,7 @@ def boot(machine: Machine, log: Path) -> int:
             start_new_session=True,
         )
     late_file.unlink(missing_ok=True)
+    (machine.directory / network.LOSS).unlink(missing_ok=True)
     note(machine.directory, BOOT)
     return kernel.wait()
 

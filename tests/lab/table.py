@@ -39,7 +39,7 @@ def render(reports: Sequence[Report]) -> str:
             report.state,
             duration(report.uptime),
             "answers" if report.ssh else "-",
-            "ok" if report.connected else "cut",
+            report.network,
             disk_summary(report.disks),
             str(report.boots),
             report.last_end or "-",

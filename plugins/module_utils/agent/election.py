@@ -42,10 +42,13 @@ RANK_SECONDS = 3.0
 """A free lock is left to each better rank for so long."""
 
 YIELD_SECONDS = 20.0
-"""So long a node leaves a resource alone that it gave up for another one."""
+"""So long a node leaves a resource alone that it gave up for another one, unless somebody wants it back there."""
 
 WAIT_SECONDS = 2.0
 """So long one request for a lock waits; then the agent looks around."""
+
+HAND_OVER_SECONDS = 10.0
+"""So long one does that is about to be handed over: while the agent looks around nobody tries for it."""
 
 STUCK_SECONDS = 10.0
 LONGEST_BACKOFF = 3600.0
@@ -121,6 +124,9 @@ class Memory:
     retry: float = 0.0
     """Before this it is not tried here."""
 
+    yields: float = 0.0
+    """Before this it is left to the node for which it was given up."""
+
     leaves: bool = False
     """It has failed here too often, and is given up."""
 
@@ -146,7 +152,8 @@ class Memory:
 
     def cleared(self) -> None:
         """An operator has mended what was wrong."""
-        self.failures, self.given_up, self.retry, self.leaves, self.stuck = [], 0, 0.0, False, 0.0
+        self.failures, self.given_up, self.leaves = [], 0, False
+        self.retry = self.yields = self.stuck = 0.0
 
 
 def rank(resource: Resource, seen: Seen) -> int | None:
@@ -173,6 +180,8 @@ def should_run(resource: Resource | None, seen: Seen, memory: Memory, now: float
         return "not on this node"
     if memory.leaves or now < memory.retry:
         return "failed here"
+    if not seen.held and now < memory.yields and not memory.pull and seen.label != TO + seen.me:
+        return "left to others"
     return ""
 
 
@@ -264,7 +273,9 @@ def _as_candidate(resource: Resource, seen: Seen, memory: Memory) -> Step:
     if seen.wisher not in ("", seen.me):
         return Step(Do.REST, seconds=1.0, text=f"{seen.wisher} is to run it")
     place = rank(resource, seen)
-    if seen.wisher == seen.me or place == 0:
+    if seen.wisher == seen.me:
+        return Step(Do.TAKE, seconds=HAND_OVER_SECONDS)
+    if place == 0:
         return Step(Do.TAKE, seconds=WAIT_SECONDS)
     if place is not None and not seen.holder and seen.free >= place * RANK_SECONDS:
         return Step(Do.TAKE)

@@ -9,20 +9,21 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..dlm import channel, names
+from ..dlm import channel, holding, names
 from ..dlm.client import Client as Keeper
 from ..dlm.client import refusal
-from ..o2cb import files, units
+from ..o2cb import files, keeping, units
 from ..o2cb.errors import O2cbError
 from ..o2cb.install import Plan
 from ..o2cb.systemd import Systemd
-from . import configuration, daemon, resource, service
+from . import authority, configuration, daemon, place, resource, service
 from .client import Client
 from .configuration import Settings
+from .transport import credentials
 
 TURN_SECONDS = 600.0
 """So long the upgrade of one node waits for those of others."""
@@ -118,10 +119,6 @@ def _reload() -> None:
     Client().ask("reload")
 
 
-def _leave() -> None:
-    Client().ask("leave")
-
-
 def _bytes(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
@@ -132,19 +129,51 @@ def _bytes(path: str) -> bytes:
 
 def _absent(systemd: Systemd) -> Plan:
     """Refused while a resource runs here: nobody would look after it, and its lock would stay for ever."""
+    _refuse_while_held()
     result = Plan()
-    present = [path for path in (service.PATH, service.STOP_PATH) if os.path.lexists(path)]
-    if service.PATH in present and systemd.active(service.SERVICE):
-        held = [one["name"] for one in Client().ask("resources")["resources"] if one["held"]]
-        if held:
-            raise O2cbError(f"resources run on this node: {', '.join(held)}; `o2ctl node drain` first")
-        result.add("leave the bus", _leave)
-        result.add(f"stop {service.SERVICE}", lambda: systemd.tell("disable", "--now", service.SERVICE))
-    for path in present:
+    units_present = [path for path in (service.PATH, service.STOP_PATH) if os.path.lexists(path)]
+    if service.PATH in units_present:
+        result.add(f"stop {service.SERVICE}", lambda: _stop(systemd))
+    definitions = [os.path.join(configuration.RESOURCES, name) for name in files.names(configuration.RESOURCES)]
+    secrets = [authority.AUTHORITY, credentials.TRUSTED, credentials.OWN]
+    written = [*secrets, *definitions, configuration.SETTINGS, configuration.DRAINED, place.INCARNATION]
+    for path in [*units_present, *(path for path in written if os.path.lexists(path))]:
         _remove(result, path)
-    if present:
+    if units_present:
         result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
     return result
+
+
+def _stop(systemd: Systemd) -> None:
+    """It may have got a lock just before its end; then it starts again, and stays."""
+    keeping.let_agent_leave()
+    systemd.tell("disable", "--now", service.SERVICE)
+    try:
+        _refuse_while_held()
+    except O2cbError:
+        systemd.tell("enable", "--now", service.SERVICE)
+        raise
+    for lock in list(_locks()):
+        if names.is_liveness(names.AGENT_DOMAIN, lock["name"]):
+            Keeper().ask({"op": "release", "name": lock["name"], "domain": names.AGENT_DOMAIN})
+    for path in (daemon.COPY, keeping.AGENT_SOCKET, daemon.ONLY_ONE):
+        files.remove(path)
+
+
+def _refuse_while_held() -> None:
+    """o2keep knows, also where the agent does not run."""
+    held = [lock["name"][len(daemon.LOCK_PREFIX) :] for lock in _locks() if lock["name"].startswith(daemon.LOCK_PREFIX)]
+    if held:
+        raise O2cbError(
+            f"resources run on this node: {', '.join(sorted(held))}; drain it first (`o2ctl node drain`), or stop them "
+            "everywhere (module resource, state=stopped)"
+        )
+
+
+def _locks() -> Iterator[Mapping[str, Any]]:
+    if not os.path.exists(keeping.SOCKET):
+        return iter(())
+    return (lock for lock in Keeper().locks() if (lock["domain"], lock["kind"]) == (names.AGENT_DOMAIN, holding.NODE))
 
 
 def _text(result: Plan, path: str, text: str) -> None:
@@ -155,5 +184,7 @@ def _text(result: Plan, path: str, text: str) -> None:
 
 
 def _remove(result: Plan, path: str) -> None:
-    result.add(f"remove {path}", lambda: files.remove(path))
+    ours = path.startswith((configuration.DIRECTORY, os.path.dirname(configuration.DRAINED)))
+    remove = files.remove_with_directory if ours else files.remove
+    result.add(f"remove {path}", lambda: remove(path))
     result.add_diff(path, "present\n", "")

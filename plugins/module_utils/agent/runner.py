@@ -323,7 +323,7 @@ class Runner:
         self._ran.clear()
         self.memory.leaves = False
         if self.seen.wisher not in ("", self.seen.me):
-            self.memory.retry = max(self.memory.retry, now + election.YIELD_SECONDS)
+            self.memory.yields = now + election.YIELD_SECONDS
         self._free_since = now
 
     async def _take(self, step: Step) -> None:
@@ -351,7 +351,7 @@ class Runner:
         if wisher:
             self._say("is given back", why=f"{wisher} is to run it")
             await self._locks.release(lock, self.token)
-            self.memory.retry = time.monotonic() + LOOK_SECONDS
+            self.memory.yields = time.monotonic() + LOOK_SECONDS
             return
         self._drop_wish()
         self.seen = replace(self.seen, held=True, holder="", label="", wisher="", wish="")
@@ -361,6 +361,7 @@ class Runner:
         answer, descriptors = await self._locks.take(f"wish:{self.name}", 0, owner=step.text, kind="process")
         if answer["held"]:
             self._wish = descriptors
+            self.memory.yields = 0.0
             self._others = {**self._others, "wisher": self.seen.me, "wish": step.text}
             self._say("is wished for", why=step.text)
             self._tell(self.name)

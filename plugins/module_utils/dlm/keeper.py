@@ -140,6 +140,7 @@ class Keeper:
         self.parked: dict[tuple[str, str], list[Take]] = {}
         self.holdings = Holdings(self._wake)
         self.domains: dict[str, int] = {}
+        self.joining: dict[str, list[Callable[[dict[str, Any]], None]]] = {}
         self.trying: dict[tuple[str, str, str], Take] = {}
         self.recalling: set[tuple[str, str]] = set()
         self.reading = False
@@ -266,18 +267,25 @@ class Keeper:
             self._join(take.what.domain, lambda answer: self._joined(take, answer))
 
     def _join(self, domain: str, tell: Callable[[dict[str, Any]], None]) -> None:
-        """Be a member of a domain for as long as this daemon runs: joining takes seconds, and a lock should not."""
+        """Be a member of a domain for as long as this daemon runs: joining takes seconds, and a lock should not.
+
+        Nothing else may join one: only this job first makes sure that it is the domain in which all others are.
+        """
 
         def joined(answer: dict[str, Any], descriptors: list[int]) -> None:
             if "error" not in answer and domain not in self.domains:
                 self.domains[domain] = descriptors.pop()
                 self.slots.put(f"domain {domain}", {"domain": domain}, [self.domains[domain]], lambda _problem: None)
             self.retire(descriptors)
-            tell(answer)
+            for waiting in self.joining.pop(domain):
+                waiting(answer)
 
         if domain in self.domains:
             tell({})
+        elif domain in self.joining:
+            self.joining[domain].append(tell)
         else:
+            self.joining[domain] = [tell]
             self.pool.run({"job": "join", "domain": domain}, [], joined)
 
     def _joined(self, take: Take, answer: dict[str, Any]) -> None:
@@ -300,6 +308,8 @@ class Keeper:
             self.read_stamps(take)
             return
         self.trying[take.tries] = take
+        if take.eager:
+            self.mark.expect(int(time.time() * SECOND))
         now = time.monotonic()
         take.answer_due = min(take.deadline, now + POLL_SECONDS) if take.tried else now
         take.tried = True
@@ -371,7 +381,7 @@ class Keeper:
             self.retire(mounts)
 
         def looked(answer: dict[str, Any]) -> None:
-            if answer.get("held", True) or answer.get("holder"):
+            if answer.get("held") is not False:
                 self.recalling.discard(key)
                 return
             resources = holding.resources(take.what.stored, modes.Mode(take.what.mode))
@@ -519,7 +529,13 @@ class Keeper:
             self.retire(descriptors)
             tell({"held": answer.get("held"), "holder": answer.get("holder"), **_only_error(answer)})
 
-        self.pool.run({"job": "look", "domain": what.domain, "name": names.info(what.stored)}, [], looked)
+        def joined(answer: dict[str, Any]) -> None:
+            if "error" in answer:
+                looked(answer, [])
+            else:
+                self.pool.run({"job": "look", "domain": what.domain, "name": names.info(what.stored)}, [], looked)
+
+        self._join(what.domain, joined)
 
     def _who(self, client: Client, message: dict[str, Any]) -> None:
         name = str(message["name"])

@@ -47,13 +47,17 @@ class Mark:
         entry = (token, call)
         self._waiting.append(entry)
         self._loop.at(SECONDS, lambda: self._tell([entry], f"{MARK} could not be written within {SECONDS:g} s"))
-        self._write()
+        self._write(self.seen + AHEAD)
 
-    def _write(self) -> None:
+    def expect(self, token: int) -> None:
+        """A token of about this size is to be given out soon: see that its grant need not wait for the disk."""
+        if self._written < token + AHEAD // 2:
+            self._write(token + AHEAD)
+
+    def _write(self, mark: int) -> None:
         if self._writing:
             return
         self._writing = True
-        mark = self.seen + AHEAD
 
         def written(answer: dict[str, Any], _descriptors: list[int]) -> None:
             self._writing = False
@@ -63,7 +67,7 @@ class Mark:
             self._written = max(self._written, mark)
             self._tell([entry for entry in self._waiting if entry[0] <= self._written], "")
             if self._waiting:
-                self._write()
+                self._write(self.seen + AHEAD)
 
         self._pool.run({"job": "mark", "token": mark}, [], written)
 

@@ -11,12 +11,14 @@ seen when a lock was asked for while o2cb.service was still bringing the node on
 
 A connection of o2net exists only between nodes that hold each other for live. So every node that is seen to beat on
 disk, by two readings, has to be connected, in two looks, since a peer that refuses the handshake is for milliseconds.
+Two readings of no region say nothing of anybody: while the node is still brought online there is none, and until the
+cluster is told otherwise its heartbeat counts as local, for which none is needed. So both must have seen one region.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from . import blocks, online
 from .blocks import Beats
@@ -33,24 +35,32 @@ def wait(look: Callable[[], Live], beats: Callable[[Live], Beats], seconds: floa
     `look` gives the cluster as this node runs it, and raises O2cbError where it is not online.
     """
     deadline = time.monotonic() + seconds
-    live = look()
-    before = beats(live)
-    connected = live.connected
-    time.sleep(blocks.PROBE_SECONDS)
+    before: Beats = {}
+    connected: Collection[int] = ()
     while True:
         live = look()
         own = live.cluster.node(live.local or "")
         if own is None:
             raise O2cbError("this machine is no node of the cluster that it runs: run role ocfs2.o2cb.cluster")
-        alive = online.alive_peers(before, beats(live), own)
-        missing = [number for number in alive if number not in live.connected & connected]
-        if not missing:
+        now = beats(live)
+        proved = bool(before.keys() & now.keys())
+        alive = online.alive_peers(before, now, own)
+        missing = [number for number in alive if number not in live.connected or number not in connected]
+        if proved and not missing:
             return
         if time.monotonic() > deadline:
-            names = ", ".join(node.name for node in live.cluster.nodes if node.number in missing)
-            raise O2cbError(
-                f"{own.name} has no connection to {names}, which heartbeats: a domain joined now would be another one "
-                "than theirs; see cluster_info, or the kernel's log"
-            )
+            raise O2cbError(_problem(live, own.name, missing))
         connected = live.connected
-        time.sleep(PAUSE)
+        if not proved:
+            before = now
+        time.sleep(PAUSE if proved else blocks.PROBE_SECONDS)
+
+
+def _problem(live: Live, own: str, missing: list[int]) -> str:
+    if not missing:
+        return f"{own} cannot read any heartbeat region, so nobody knows who lives; see cluster_info"
+    names = ", ".join(node.name for node in live.cluster.nodes if node.number in missing)
+    return (
+        f"{own} has no connection to {names}, which heartbeats: a domain joined now would be another one than theirs; "
+        "see cluster_info, or the kernel's log"
+    )

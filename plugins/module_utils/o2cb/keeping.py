@@ -50,13 +50,17 @@ def runs() -> bool:
 def leave_domains() -> None:
     """Let the agent leave the bus, and o2keep its domains. Raises O2cbError when that holds a lock by now."""
     if os.path.exists(SOCKET):
-        if os.path.exists(AGENT_SOCKET):
-            _let_agent_leave()
+        let_agent_leave()
         ask("leave", LEAVE_SECONDS)
 
 
-def _let_agent_leave() -> None:
-    """One that does not run has left its socket behind, and nothing else. Raises O2cbError with what it says."""
+def let_agent_leave() -> None:
+    """Off the bus, without its own locks. Raises O2cbError with what it says against it.
+
+    One that does not run has left its socket behind, and nothing else.
+    """
+    if not os.path.exists(AGENT_SOCKET):
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
         sock.settimeout(LEAVE_SECONDS)
         try:

@@ -7,13 +7,15 @@
     race N PREFIX START         from this time on (seconds of the epoch) try N locks, a new one every 0.2 s, each until
                                 the answer is known; print the numbers of those that were got
     count TIMES OFFSET          under a process lock, read a counter from the shared disk, add one, write it back
+    load SECONDS OFFSET         the same for so long, also where o2keep is started anew meanwhile
     release PREFIX              release this node's locks whose names begin so
     verdict OFFSET              print the counter and the number of times a token fell
     serve                       answer requests, one JSON object a line: those of o2keep, with `as`, a name for the
                                 descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them;
                                 {"op": "spawn", "name": LOCK}: a shell and its child under `o2ctl lock run`;
                                 {"op": "kill", "whom": "shell" or "group"}: as SIGKILL does; {"op": "block", "name":
-                                FILE}: a blocking open by a foreign program, {"op": "blocks"}: whether it still waits
+                                FILE}: a blocking open by a foreign program, {"op": "blocks"}: whether it still waits;
+                                {"op": "now"}: the time by this node's clock
 
 The counter stands on /dev/mapper/data, in one block, with the largest token of all writers and how often one was not
 larger than the one before. Everything is read and written past the page cache.
@@ -73,24 +75,49 @@ def block(offset: int) -> tuple[int, mmap.mmap]:
     return os.open(DISK, os.O_RDWR | os.O_DIRECT | os.O_DSYNC), mmap.mmap(-1, 4096)
 
 
+def add_one(disk: int, buffer: mmap.mmap, offset: int) -> dict[str, object] | None:
+    """Under the lock; the answer of o2keep where it is refused."""
+    answer, descriptors = take(f"counter{offset}", "process", 120)
+    if not answer["held"]:
+        return answer
+    token = int(str(answer["token"]))
+    os.preadv(disk, [buffer], offset)
+    value, largest, falls = BLOCK.unpack_from(buffer)
+    time.sleep(random.uniform(0, 0.002))
+    BLOCK.pack_into(buffer, 0, value + 1, max(token, largest), falls + (token <= largest))
+    os.pwritev(disk, [buffer], offset)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return None
+
+
 def count(times: int, offset: int) -> None:
     disk, buffer = block(offset)
-    done = 0
-    while done < times:
-        answer, descriptors = take(f"counter{offset}", "process", 120)
-        if not answer["held"]:
-            print(json.dumps({"done": done, "refused": answer}))
+    for done in range(times):
+        refused = add_one(disk, buffer, offset)
+        if refused:
+            print(json.dumps({"done": done, "refused": refused}))
             return
-        token = int(str(answer["token"]))
-        os.preadv(disk, [buffer], offset)
-        value, largest, falls = BLOCK.unpack_from(buffer)
-        time.sleep(random.uniform(0, 0.002))
-        BLOCK.pack_into(buffer, 0, value + 1, max(token, largest), falls + (token <= largest))
-        os.pwritev(disk, [buffer], offset)
-        for descriptor in descriptors:
-            os.close(descriptor)
+    print(json.dumps({"done": times}))
+
+
+def load(seconds: float, offset: int) -> None:
+    """A request that an ending o2keep has not answered is asked anew: what it may have won went with its connection."""
+    disk, buffer = block(offset)
+    done = unanswered = 0
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        try:
+            refused = add_one(disk, buffer, offset)
+        except O2cbError:
+            unanswered += 1
+            time.sleep(0.1)
+            continue
+        if refused:
+            print(json.dumps({"done": done, "unanswered": unanswered, "refused": refused}))
+            return
         done += 1
-    print(json.dumps({"done": done}))
+    print(json.dumps({"done": done, "unanswered": unanswered}))
 
 
 def verdict(offset: int) -> None:
@@ -128,6 +155,8 @@ def serve() -> None:
             answer = {}
         elif request["op"] == "blocks":
             answer = {"blocks": blocked[-1].poll() is None, "code": blocked[-1].poll()}
+        elif request["op"] == "now":
+            answer = {"now": time.time()}
         elif request["op"] == "drop":
             for descriptor in kept.pop(owner, []):
                 os.close(descriptor)
@@ -151,5 +180,7 @@ if __name__ == "__main__":
         release(first)
     elif verb == "count":
         count(int(first), int(rest[0]))
+    elif verb == "load":
+        load(float(first), int(rest[0]))
     else:
         verdict(int(first))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from faults.controller import wait_until
 from lab import ssh
 from lab.node import Node
+
+CLOCK_TRIES = 40
 
 SECONDS = 20.0
 """What an answer may take beyond the wait of its request."""
@@ -53,6 +56,17 @@ class Remote:
         assert select.select([self._process.stdout], [], [], seconds)[0], f"{self.node.name}: no answer to {request}"
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
+
+    def clock(self) -> float:
+        """Seconds by which this node's clock is ahead of this machine's. A node's stays as it was at its boot."""
+        best, ahead = float("inf"), 0.0
+        for _try in range(CLOCK_TRIES):
+            before = time.time()
+            now = float(self.ask(op="now")["now"])
+            after = time.time()
+            if after - before < best:
+                best, ahead = after - before, now - (before + after) / 2
+        return ahead
 
     def close(self) -> None:
         if self._process.stdin:

@@ -10,7 +10,8 @@ verdict         print all runs of all nodes, and those of two nodes that overlap
 poll ADDRESS S  ping the service for S seconds, every 50 ms, and print the longest time without an answer
 
 Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the real
-clock, which all nodes of a lab have from the same machine.
+clock, which all nodes of a lab have from the same machine, to a tenth of a second. That is finer than anything here
+can be: before the service starts, an address is asked for on the network for longer than that.
 """
 
 from __future__ import annotations

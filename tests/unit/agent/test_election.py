@@ -52,6 +52,7 @@ memories = st.builds(
     pull=st.booleans(),
     leaves=st.booleans(),
     retry=st.sampled_from([0.0, NOW + 5]),
+    yields=st.sampled_from([0.0, NOW + 5]),
     stuck=st.sampled_from([0.0, NOW + 5]),
 )
 
@@ -112,6 +113,11 @@ def seen(held: bool = False, parts: tuple[State, ...] = (STOPPED, STOPPED), me: 
         (seen(parts=(RUNS, STOPPED)), Memory(), Do.STOP, 0),
         (seen(), Memory(drained=True), Do.REST, 0),
         (seen(), Memory(retry=NOW + 3), Do.REST, 0),
+        (seen(), Memory(yields=NOW + 3), Do.REST, 0),
+        (seen(holder="node2"), Memory(yields=NOW + 3), Do.REST, 0),
+        (seen(holder="node2"), Memory(yields=NOW + 3, pull=True), Do.WISH, 0),
+        (seen(holder="node2", label="to node1"), Memory(yields=NOW + 3), Do.WISH, 0),
+        (seen(held=True, parts=(RUNS, RUNS)), Memory(yields=NOW + 3), Do.REST, 0),
         (seen(held=True, parts=(RUNS, RUNS), wisher="node2", wish="move"), Memory(), Do.STOP, 1),
         (seen(held=True, parts=(RUNS, RUNS), wisher="node2", wish="prefer"), Memory(), Do.REST, 0),
         (seen(held=True, parts=(RUNS, RUNS)), Memory(target="node2"), Do.LABEL, 0),

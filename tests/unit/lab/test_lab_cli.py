@@ -12,18 +12,18 @@ import pytest
 from lab import cli, state, table
 from lab.node import Report
 
-HEALTHY = Report("node1", "10.22.0.11", "running", 42.0, True, True, {"hb1": "ok", "data": "ok"}, 1, "")
+HEALTHY = Report("node1", "10.22.0.11", "running", 42.0, "ok", True, {"hb1": "ok", "data": "ok"}, 1, "")
 BROKEN = Report(
-    "node2", "10.22.0.12", "running", 7505.0, False, True, {"hb1": "hang", "data": "slow"}, 3, "fenced 1:02"
+    "node2", "10.22.0.12", "running", 7505.0, "cut in", True, {"hb1": "hang", "data": "slow"}, 3, "fenced 1:02"
 )
-OFF = Report("node3", "10.22.0.13", "off", None, True, False, {}, 1, "")
+OFF = Report("node3", "10.22.0.13", "off", None, "ok", False, {}, 1, "")
 
 
 def test_the_table_shows_what_is_wrong_and_lines_up():
     lines = table.render([HEALTHY, BROKEN, OFF]).splitlines()
     assert len(lines) == 4
     assert "data slow, hb1 hang" in lines[2]
-    assert "cut" in lines[2]
+    assert "cut in" in lines[2]
     assert lines[1].index("running") == lines[0].index("state") == lines[3].index("off")
 
 

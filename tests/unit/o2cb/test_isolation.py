@@ -61,6 +61,19 @@ def test_it_waits_until_all_who_beat_are_connected_in_two_looks(beating, connect
     assert machine.looks == looks
 
 
+def test_a_region_that_only_the_second_look_saw_proves_nothing():
+    """As on a node that is still brought online: the heartbeat counts as local, and then the first region starts."""
+    machine = Machine({1, 2, 3}, {2: 4, 3: 4})
+    isolation.wait(machine.look, lambda live: {} if machine.looks < 3 else machine.beats(live))
+    assert machine.looks == 5
+
+
+def test_nobody_joins_who_can_read_no_region():
+    machine = Machine({1, 2, 3}, {2: 1, 3: 1})
+    with pytest.raises(O2cbError, match="node1 cannot read any heartbeat region"):
+        isolation.wait(machine.look, lambda _live: {}, seconds=0.01)
+
+
 def test_who_is_not_connected_in_the_end_is_named():
     machine = Machine({1, 2, 3}, {2: 1})
     with pytest.raises(O2cbError, match="node1 has no connection to node3, which heartbeats"):

@@ -63,8 +63,8 @@ def test_a_drained_node_runs_nothing_and_a_resumed_one_may(controller: Controlle
 
 def test_what_is_not_understood_changes_nothing(controller: Controller, nodes: list[Node]) -> None:
     refused = controller.module("resource", {"name": "lonely", "parts": [{"unit": "nonsense"}]})
-    assert all("no name of a unit" in text for text in refused.failures().values())
-    assert len(refused.failures()) == len(nodes)
+    assert all("no name of a unit" in text for text in refused.failures.values())
+    assert len(refused.failures) == len(nodes)
     assert len(active(nodes)) == 1
 
 

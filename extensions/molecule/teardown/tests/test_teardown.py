@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from faults.controller import TEARDOWN, Controller
+from faults.controller import TEARDOWN, Controller, wait_until
 from lab import Node, ssh
 
 DOMAIN = "/dlm/app"
@@ -22,6 +23,12 @@ OURS = [
     "/etc/modules-load.d/ocfs2.o2cb.conf",
     "/etc/sysctl.d/90-ocfs2.o2cb.conf",
     "/usr/local/lib/ocfs2.o2cb",
+    "/etc/systemd/system/o2keep.service",
+    "/etc/systemd/system/o2agent.service",
+    "/etc/systemd/system/o2agent-stop.service",
+    "/etc/o2agent",
+    "/run/o2agent/socket",
+    "/var/lib/o2agent/drained",
 ]
 
 Untouched = Callable[..., AbstractContextManager[None]]
@@ -102,4 +109,28 @@ def test_the_cluster_can_be_made_again_and_taken_down(controller: Controller, no
     assert outcome.rc == 0, outcome.output
     for node in nodes:
         gone(node)
+    assert controller.play(TEARDOWN).changes == []
+
+
+@pytest.mark.skipif("O2CB_LOCKS" not in os.environ, reason="resources are experimental: set O2CB_LOCKS=1")
+def test_a_node_that_runs_a_resource_keeps_the_cluster_up_and_without_one_the_agent_goes(
+    controller: Controller, nodes: list[Node], refused: Callable[..., None]
+) -> None:
+    for node in nodes:
+        unit = "[Service]\nExecStart=/bin/sleep infinity\n"
+        node.run("cat > /etc/systemd/system/lonely.service && systemctl daemon-reload", stdin=unit, check=True)
+    lonely = {"name": "lonely", "prefer": nodes[1].name, "parts": [{"unit": "lonely.service"}]}
+    made = controller.play("ocfs2.o2cb.resources", o2cb_locks=True, o2cb_agent_resources=[lonely])
+    assert made.rc == 0, made.output
+    runs = "systemctl is-active --quiet lonely"
+    wait_until(lambda: nodes[1].run(runs).ok, 60, lambda: nodes[1].run("o2ctl resource list").stdout)
+    refused(nodes[1].name, "lonely", "o2ctl node drain")
+    assert nodes[1].run(runs).ok
+    stopped = controller.module("resource", {"name": "lonely", "state": "stopped"})
+    assert stopped.rc == 0, stopped.output
+    outcome = controller.play(TEARDOWN)
+    assert outcome.rc == 0, outcome.output
+    for node in nodes:
+        gone(node)
+        node.run("rm /etc/systemd/system/lonely.service; systemctl daemon-reload", check=True)
     assert controller.play(TEARDOWN).changes == []
