@@ -16,7 +16,7 @@ from ..o2cb import files, units
 from ..o2cb.errors import O2cbError
 from ..o2cb.install import Plan
 from ..o2cb.systemd import Systemd
-from . import configuration, daemon, resource, service
+from . import configuration, daemon, hooks, resource, service
 from .client import Client
 from .configuration import Settings
 
@@ -55,6 +55,8 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
     if problem:
         raise O2cbError(problem)
     changed = len(result.actions) > before or bool(options["reload"])
+    if not os.path.isdir(hooks.EVENTS):
+        result.add(f"create {hooks.EVENTS}", lambda: os.makedirs(hooks.EVENTS, mode=0o755, exist_ok=True))
     _start(result, systemd, changed)
     return result
 
