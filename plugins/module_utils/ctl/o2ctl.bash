@@ -71,7 +71,7 @@ _o2ctl() {
                 events:*) words='--follow --seconds --json --help' ;;
                 send:* | ask:*) words='--to --seconds --json --help' ;;
                 answer:*) words='--count --seconds --report --json --help --' ;;
-                listen:*) words='--count --seconds --raw --json --help' ;;
+                listen:*) words='--events --count --seconds --raw --json --help' ;;
                 vm:* | resource:* | node:* | agent:*) words='--json --help' ;;
                 *:run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
                 *:hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;

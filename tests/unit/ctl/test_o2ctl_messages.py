@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""o2ctl answer, send and ask against an agent's socket: what is run, what is answered, and how it ends."""
+"""o2ctl answer, listen, events, send and ask against an agent's socket: what is run, printed and answered."""
 
 from __future__ import annotations
 
@@ -231,3 +231,32 @@ def test_nodes_are_named_or_numbered(agent, capfd, verb, monkeypatch):
             commands.main(["ask", "c", "x", "--to", "node2", "--to", "1"])
     assert commands.main([verb, "c", "x", "--to", "node9"]) == 1
     assert "there is no node 'node9'" in capfd.readouterr().err
+
+
+def test_listening_prints_who_says_what(agent, capfd):
+    agent(b"one", b"\xff")
+    assert commands.main(["listen", "c", "--count", "2"]) == 0
+    assert capfd.readouterr().out.splitlines() == ["5  node2  c: one", "0  node2  c: "]
+
+
+def test_listening_for_programs_has_a_line_for_each_message_and_the_view_first_where_events_are_wanted(agent, capfd):
+    served = agent(b"\xff")
+    assert commands.main(["listen", "c", "--events", "--json", "--count", "1"]) == 0
+    view, message = map(json.loads, capfd.readouterr().out.splitlines())
+    begun = {"position": 4, "members": [1], "quorate": True, "names": {"1": "node1"}}
+    assert view == {"event": "view", **begun}
+    assert (message["name"], message["data"]) == ("node2", {"base64": "/w=="})
+    listen = next(request for request, _data in served.requests if request["op"] == "listen")
+    assert (listen["channels"], listen["events"]) == (["c"], True)
+
+
+def test_raw_data_are_written_as_they_are(agent, capfdbinary):
+    agent(b"\xff\x00", b"")
+    assert commands.main(["listen", "--raw", "--count", "4"]) == 0
+    assert capfdbinary.readouterr().out == b"\xff\x00"
+
+
+def test_events_tell_who_is_there_and_end_where_nobody_wants_to_follow(agent, capfd):
+    agent()
+    assert commands.main(["events"]) == 0
+    assert capfd.readouterr().out == "at position 4: node1 on the bus; this node decides\n"
