@@ -135,6 +135,29 @@ def test_it_tells_the_end_and_begins_anew_and_waits_longer_each_time(tmp_path):
     assert all("No such file or directory" in event["error"] for event in events)
 
 
+def test_an_attempt_that_takes_long_is_no_connection(tmp_path):
+    ssh = program(tmp_path / "ssh", "sleep 0.3; exit 255\n")
+    events = follow_with_lived(0.2, {"nodes": ["node1"], "ssh": [ssh], "retry": 0.01}, 2, tmp_path)
+    assert [event["attempt"] for event in events] == [1, 2]
+
+
+def test_a_connection_that_lasted_is_followed_by_a_first_attempt(tmp_path):
+    view = json.dumps({"event": "view", "position": 4, "members": [], "quorate": True, "names": {}})
+    ssh = program(tmp_path / "ssh", f"echo '{view}'; sleep 0.3\n")
+    events = follow_with_lived(0.2, {"nodes": ["node1"], "ssh": [ssh], "retry": 0.01}, 4, tmp_path)
+    assert [event.get("attempt") for event in events] == [None, 1, None, 1]
+
+
+def follow_with_lived(seconds: float, *what: Any) -> list[dict[str, Any]]:
+    """What `follow` gives where a connection of so many seconds counts."""
+    before = BUS["main"].__globals__["LIVED_SECONDS"]
+    BUS["main"].__globals__["LIVED_SECONDS"] = seconds
+    try:
+        return follow(*what)
+    finally:
+        BUS["main"].__globals__["LIVED_SECONDS"] = before
+
+
 @pytest.mark.parametrize("what", ["overrun", "left"])
 def test_being_let_go_is_told_and_followed_by_a_new_beginning(tmp_path, what):
     path = tmp_path / "socket"

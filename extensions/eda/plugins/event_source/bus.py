@@ -72,8 +72,8 @@ notes:
     quorum has C(quorate). What has C(position) has the same one on every node.
   - The type message has C(channel), C(node), C(name), C(position), C(length), and C(data), as a text or, where that is
     no UTF-8, as a table with C(base64). Where the text is JSON, C(json) has what it says.
-  - The type connected has C(members), C(quorate) and C(position). The type disconnected has C(error), C(attempt), which
-    is 1 at the first after a connection, and C(retry_in) seconds.
+  - The type connected has C(members), C(quorate) and C(position). The type disconnected has C(error), C(retry_in)
+    seconds, and C(attempt), which is 1 at the start and after a connection of ten seconds or more.
 """
 
 EXAMPLES = r"""
@@ -296,11 +296,13 @@ async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:
     options = options_of(args)
     attempt, turn = 0, 0
     while True:
-        began, node = time.monotonic(), ""
+        connected, node = float("inf"), ""
         if options.nodes:
             node = options.nodes[turn % len(options.nodes)]
         try:
             async for event in follow_node(options, node) if node else follow_socket(options):
+                if event["type"] == "connected":
+                    connected = time.monotonic()
                 await queue.put(event)
             error = "the stream has ended"
         except asyncio.IncompleteReadError:
@@ -309,7 +311,7 @@ async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:
             error = f"o2agent has not answered within {ANSWER_SECONDS:g} s"
         except (Ended, OSError, ValueError, KeyError) as caught:
             error = str(caught) or repr(caught)
-        attempt, turn = 1 if time.monotonic() - began > LIVED_SECONDS else attempt + 1, turn + 1
+        attempt, turn = 1 if time.monotonic() - connected > LIVED_SECONDS else attempt + 1, turn + 1
         wait = waits(options, attempt)
         via = node or options.socket
         await queue.put(
