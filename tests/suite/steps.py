@@ -19,6 +19,9 @@ LAB = os.environ.get("O2CB_LAB", "test")
 """A lab of its own, so that the one of bin/demo is left alone; two runs at the same time need a name each. After a
 failure it stays, unless --keep-going."""
 
+EXPERIMENTAL = ("libvirt", "locks", "messages", "resources")
+"""Scenarios of what is off by default."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -64,9 +67,7 @@ def on_lab(words: list[str]) -> Iterator[Command]:
 
 def molecule(arguments: list[str]) -> Iterator[Command]:
     """All scenarios; those of the locks, which are experimental, when O2CB_LOCKS is set, as with the faults."""
-    left_out = (
-        [] if "O2CB_LOCKS" in os.environ else ["--exclude", "locks", "--exclude", "libvirt", "--exclude", "resources"]
-    )
+    left_out = [] if "O2CB_LOCKS" in os.environ else [word for name in EXPERIMENTAL for word in ("--exclude", name)]
     return on_lab(["molecule", "test", *(arguments or ["--all", *left_out])])
 
 

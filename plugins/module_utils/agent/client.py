@@ -11,7 +11,8 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Callable, NamedTuple
+from io import BufferedReader
+from typing import Any, Callable, NamedTuple
 
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
@@ -51,7 +52,7 @@ class Event(NamedTuple):
 class Listening:
     """What comes, in its order. It ends with `overrun` or `left`, which say why, or with the agent."""
 
-    def __init__(self, sock: socket.socket, begun: dict[str, Any], lines: BinaryIO) -> None:
+    def __init__(self, sock: socket.socket, begun: dict[str, Any], lines: BufferedReader) -> None:
         self.node: int = begun["node"]
         self.history = tuple(begun["history"])
         """Names the bus: node and incarnation of its founder. Positions of two of them say nothing of each other."""
@@ -62,9 +63,9 @@ class Listening:
         self._sock = sock
         self._rest = bytearray()
         self._facts: dict[str, Any] | None = None
-        # What the buffered reader has taken from the socket behind the first line.
+        # What the buffered reader has taken from the socket behind the first line: read() would fill its buffer again.
         sock.setblocking(False)
-        self._rest += lines.read(RECEIVE_BYTES) or b""
+        self._rest += lines.read1(RECEIVE_BYTES)
 
     def fileno(self) -> int:
         """For select(2): something may have come. What was received already is in `ready`."""

@@ -31,6 +31,7 @@ from .actions import Actions, run
 from .configuration import HAND_OVER, Settings
 from .errands import Errands
 from .exchange import Exchange
+from .hooks import Hooks
 from .locks import Locks
 from .message_verbs import MessageVerbs
 from .place import Place
@@ -66,6 +67,10 @@ class Agent:
         self._exchange = Exchange()
         self._place = Place(self._exchange, self._locks, self._online, lambda: self.settings)
         self._errands = Errands(self._exchange, self._runners)
+        self._hooks = Hooks(
+            lambda: {number: peer.name for number, peer in self._peers.items()},
+            lambda: self._exchange.membership.quorate,
+        )
         self._ending = asyncio.Event()
         self._notify = os.environ.get("NOTIFY_SOCKET", "")
         reading = {"resources": self._resources, "status": self._status}
@@ -95,6 +100,8 @@ class Agent:
         _leave_copy()
         await self._server.open()
         self._server.allow(self.settings)
+        self._exchange.on_event(self._hooks.event)
+        self._hooks.start()
         watching = asyncio.ensure_future(self._watch())
         messaging = asyncio.ensure_future(self._supervise_bus())
         self._tell("READY=1")

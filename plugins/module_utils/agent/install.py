@@ -20,7 +20,7 @@ from ..o2cb import files, keeping, units
 from ..o2cb.errors import O2cbError
 from ..o2cb.install import Plan
 from ..o2cb.systemd import Systemd
-from . import authority, configuration, daemon, place, resource, service
+from . import authority, configuration, daemon, hooks, place, resource, service
 from .client import Client
 from .configuration import Settings
 from .transport import credentials
@@ -66,6 +66,8 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
     if problem:
         raise O2cbError(problem)
     changed = len(result.actions) > before or bool(options["reload"])
+    if not os.path.isdir(hooks.EVENTS):
+        result.add(f"create {hooks.EVENTS}", lambda: os.makedirs(hooks.EVENTS, mode=0o755, exist_ok=True))
     _start(result, systemd, changed)
     return result
 

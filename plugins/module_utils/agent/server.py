@@ -19,9 +19,9 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Awaitable, Callable
 
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""o2ctl members, events, send, ask and listen: messages to all nodes in one order, and who comes and goes.
+"""o2ctl members, events, send, ask, answer and listen: messages to all nodes in one order, and who comes and goes.
 
 The agent's client is imported when it is used: every other command of o2ctl starts without it.
 """
@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..o2cb.errors import O2cbError
+
 if TYPE_CHECKING:
-    from ..agent.client import Event
+    from ..agent.client import Client, Event
 
 
 def add(areas: Any, verb: Any) -> None:
@@ -30,22 +33,45 @@ def add(areas: Any, verb: Any) -> None:
     _message_options(sending)
     asking = verb(areas, "ask", ask, "send a question, and print the answer of each node")
     _message_options(asking)
+    answering = verb(areas, "answer", answer, "run a command for each question on a channel; it prints the answer")
+    answering.add_argument("channel", metavar="CHANNEL", help="whose questions are answered")
+    answering.add_argument("--count", type=int, metavar="N", help="end after so many questions")
+    answering.add_argument(
+        "--seconds", type=float, default=30.0, metavar="S", help="deadline of a command (default: %(default)s)"
+    )
+    answering.add_argument(
+        "--report", action="store_true", help="answer with its exit code and output as JSON, also where it fails"
+    )
+    answering.usage = "o2ctl answer CHANNEL [--count N] [--seconds S] [--report] [--json] -- COMMAND..."
     listening = verb(areas, "listen", listen, "print the messages of channels as they come")
     listening.add_argument("channels", nargs="*", metavar="CHANNEL", help="all channels when none is named")
     listening.add_argument("--count", type=int, metavar="N", help="end after so many messages")
     listening.add_argument("--seconds", type=float, metavar="S", help="end after so many seconds")
+    listening.add_argument("--events", action="store_true", help="tell who comes and goes, too")
     listening.add_argument("--raw", action="store_true", help="write the data only, as they are")
 
 
 def _message_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("channel", metavar="CHANNEL", help="who listens on it gets the message")
     parser.add_argument("text", nargs="?", metavar="TEXT", help="the data; standard input when not given")
-    parser.add_argument("--to", type=int, action="append", metavar="NODE", help="only for this node; can be repeated")
+    parser.add_argument("--to", action="append", metavar="NODE", help="only for this node; can be repeated")
     parser.add_argument("--seconds", type=float, default=30.0, metavar="S", help="deadline (default: %(default)s)")
 
 
 def _data(options: argparse.Namespace) -> bytes:
     return sys.stdin.buffer.read() if options.text is None else options.text.encode()
+
+
+def _numbers(options: argparse.Namespace, client: Client) -> list[int] | None:
+    """The nodes for whom a message is; they can be given by name. Raises O2cbError for one that is not there."""
+    if options.to is None:
+        return None
+    rows = client.ask("members")["members"]
+    numbers = {str(row[key]): int(row["node"]) for row in rows for key in ("name", "node")}
+    for wanted in options.to:
+        if wanted not in numbers:
+            raise O2cbError(f"there is no node {wanted!r} in the cluster: `o2ctl members` shows who is")
+    return [numbers[wanted] for wanted in options.to]
 
 
 def members(options: argparse.Namespace) -> int:
@@ -71,49 +97,84 @@ def members(options: argparse.Namespace) -> int:
 def send(options: argparse.Namespace) -> int:
     from ..agent.client import Client
 
-    position = Client().send(options.channel, _data(options), options.to, options.seconds)
+    client = Client()
+    position = client.send(options.channel, _data(options), _numbers(options, client), options.seconds)
     return _print(options, {"position": position}, f"delivered to all at position {position}")
 
 
 def ask(options: argparse.Namespace) -> int:
     from ..agent.client import Client
 
-    found = Client().question(options.channel, _data(options), options.to, options.seconds)
-    lines = [f"node {node}: {data.decode(errors='replace')}" for node, data in found.answers.items()]
-    lines += [f"node {node}: went down before it answered" for node in found.down]
-    lines += [f"node {node}: no answer within {options.seconds:g} s" for node in found.missing]
+    client = Client()
+    found = client.question(options.channel, _data(options), _numbers(options, client), options.seconds)
+    of = Names(client).of
+    lines = [f"{of(node)}: {data.decode(errors='replace').rstrip()}" for node, data in found.answers.items()]
+    lines += [f"{of(node)}: went down before it answered" for node in found.down]
+    lines += [f"{of(node)}: no answer within {options.seconds:g} s" for node in found.missing]
     answer = {
         "position": found.position,
-        "answers": {node: _text(data) for node, data in found.answers.items()},
-        "down": found.down,
-        "missing": found.missing,
+        "answers": {of(node): in_json(data) for node, data in found.answers.items()},
+        "down": [of(node) for node in found.down],
+        "missing": [of(node) for node in found.missing],
     }
     _print(options, answer, "\n".join(lines))
     return 1 if found.missing else 0
 
 
-def events(options: argparse.Namespace) -> int:
-    from ..agent.client import Client
+def answer(options: argparse.Namespace) -> int:
+    from . import answering
 
+    return answering.serve(options)
+
+
+def events(options: argparse.Namespace) -> int:
     if not options.follow and options.seconds is None:
         options.seconds = 0.0
-    listening = Client().listen([], events=True)
-    names = ", ".join(f"node {node}" for node in sorted(listening.members))
-    side = "decides" if listening.quorate else "does not decide"
-    begun = {"event": "view", "position": listening.position, "members": sorted(listening.members)}
-    begun["quorate"] = listening.quorate
-    _print(options, begun, f"at position {listening.position}: {names} on the bus; this node {side}")
-    return _follow(options, listening, None, lambda event: _event_text(event.facts))
+    return _listen(options, [], True, None)
 
 
 def listen(options: argparse.Namespace) -> int:
+    return _listen(options, options.channels or None, options.events, options.count)
+
+
+def _listen(options: argparse.Namespace, channels: list[str] | None, with_events: bool, count: int | None) -> int:
     from ..agent.client import Client
 
-    listening = Client().listen(options.channels or None)
-    return _follow(options, listening, options.count, _message_text)
+    client = Client()
+    names = Names(client)
+    listening = client.listen(channels, with_events)
+    if with_events and not getattr(options, "raw", False):
+        members = sorted(listening.members)
+        side = "decides" if listening.quorate else "does not decide"
+        begun = {"event": "view", "position": listening.position, "members": members, "quorate": listening.quorate}
+        begun["names"] = {str(node): names.of(node) for node in members}
+        text = f"at position {listening.position}: {', '.join(map(names.of, members))} on the bus; this node {side}"
+        _print(options, begun, text)
+    return _follow(options, listening, count, names)
 
 
-def _follow(options: argparse.Namespace, listening: Any, count: int | None, text: Any) -> int:
+class Names:
+    """The nodes' names by number; asked for again when one has come that is not known."""
+
+    def __init__(self, client: Client) -> None:
+        self._known: dict[int, str] = {}
+        self._learn(client)
+
+    def _learn(self, client: Client) -> None:
+        for row in client.ask("members")["members"]:
+            self._known[row["node"]] = row["name"] or f"node {row['node']}"
+
+    def of(self, node: int) -> str:
+        if node not in self._known:
+            from ..agent.client import Client
+
+            self._known[node] = f"node {node}"
+            with contextlib.suppress(O2cbError), Client() as client:
+                self._learn(client)
+        return self._known[node]
+
+
+def _follow(options: argparse.Namespace, listening: Any, count: int | None, names: Names) -> int:
     deadline = None if options.seconds is None else time.monotonic() + options.seconds
     while count is None or count > 0:
         event = listening.next(None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -122,19 +183,21 @@ def _follow(options: argparse.Namespace, listening: Any, count: int | None, text
         if "error" in event.facts:
             sys.stderr.write(f"o2ctl: {event.facts['error']}\n")
             return 1
+        is_message = event.facts["event"] == "message"
+        name = names.of(event.facts["node"]) if "node" in event.facts else ""
         if getattr(options, "raw", False):
             sys.stdout.buffer.write(event.data)
         elif options.json:
-            more = {"data": _text(event.data)} if event.facts["event"] == "message" else {}
-            sys.stdout.write(json.dumps({**event.facts, **more}) + "\n")
+            more = {"data": in_json(event.data)} if is_message else {}
+            sys.stdout.write(json.dumps({**event.facts, **({"name": name} if name else {}), **more}) + "\n")
         else:
-            sys.stdout.write(text(event) + "\n")
+            sys.stdout.write((_message_words(event, name) if is_message else _event_words(event.facts, name)) + "\n")
         sys.stdout.flush()
-        count = None if count is None else count - 1
+        count = None if count is None else count - is_message
     return 0
 
 
-def _event_text(facts: dict[str, Any]) -> str:
+def _event_words(facts: dict[str, Any], name: str) -> str:
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     if facts["event"] == "quorum":
         return f"{now}  this node {'decides' if facts['quorate'] else 'does not decide any more'}"
@@ -146,16 +209,16 @@ def _event_text(facts: dict[str, Any]) -> str:
         "back": "answers again",
     }
     place = f" at position {facts['position']}" if "position" in facts else ""
-    return f"{now}  node {facts['node']}: {words[facts['event']]}{place}"
+    return f"{now}  {name}: {words[facts['event']]}{place}"
 
 
-def _message_text(event: Event) -> str:
+def _message_words(event: Event, name: str) -> str:
     facts = event.facts
     data = event.data.decode(errors="replace")
-    return f"{facts['position']}  node {facts['node']}  {facts['channel']}: {data}"
+    return f"{facts['position']}  {name}  {facts['channel']}: {data}"
 
 
-def _text(data: bytes) -> Any:
+def in_json(data: bytes) -> Any:
     """Data in JSON: as text where they are UTF-8, else as base64 in a table."""
     try:
         return data.decode()

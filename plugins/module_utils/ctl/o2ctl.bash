@@ -32,8 +32,17 @@ for resource in json.load(sys.stdin)["resources"]:
     print(resource["name"])' 2> /dev/null
 }
 
+# The nodes of the cluster, one a line.
+_o2ctl_nodes() {
+    timeout 2 o2ctl members --json 2> /dev/null | python3 -c '
+import json, sys
+for member in json.load(sys.stdin)["members"]:
+    if member["name"]:
+        print(member["name"])' 2> /dev/null
+}
+
 _o2ctl() {
-    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[2]} words='' name names index
+    local cur=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[2]} words='' name names='' index
     COMPREPLY=()
     for ((index = 3; index < COMP_CWORD; index++)); do
         [[ ${COMP_WORDS[index]} == -- ]] || continue
@@ -45,7 +54,7 @@ _o2ctl() {
         return
     done
     case $COMP_CWORD:$previous in
-        1:*) words='lock keep vm resource node agent --help' ;;
+        1:*) words='lock keep vm resource node agent members events send ask answer listen --help' ;;
         2:lock) words='run hold release who list --help' ;;
         2:keep) words='status --help' ;;
         2:vm) words='list check release --help' ;;
@@ -53,10 +62,16 @@ _o2ctl() {
         2:node) words='drain resume --help' ;;
         2:agent) words='status reload --help' ;;
         *:--mode) words='exclusive shared CR PR PW EX' ;;
-        *:--wait | *:--owner | *:--domain) ;;
+        *:--wait | *:--owner | *:--domain | *:--seconds | *:--count) ;;
+        *:--to) names=_o2ctl_nodes ;;
         *)
             case ${COMP_WORDS[1]}:$verb in
                 vm:release) words='--force --json --help' ;;
+                members:*) words='--json --help' ;;
+                events:*) words='--follow --seconds --json --help' ;;
+                send:* | ask:*) words='--to --seconds --json --help' ;;
+                answer:*) words='--count --seconds --report --json --help --' ;;
+                listen:*) words='--events --count --seconds --raw --json --help' ;;
                 vm:* | resource:* | node:* | agent:*) words='--json --help' ;;
                 *:run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
                 *:hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;
@@ -67,10 +82,12 @@ _o2ctl() {
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
     [[ $COMP_CWORD -ge 3 && $cur != -* ]] || return
-    case ${COMP_WORDS[1]}:$verb:$COMP_CWORD in
+    case ${names:-${COMP_WORDS[1]}}:$verb:$COMP_CWORD in
+        _o2ctl_nodes:*) ;;
         lock:release:3 | lock:who:3) names=_o2ctl_held ;;
         vm:release:3 | vm:list:*) names=_o2ctl_machines ;;
         resource:move:3 | resource:clear:3) names=_o2ctl_resources ;;
+        resource:move:4) names=_o2ctl_nodes ;;
         *) return ;;
     esac
     COMPREPLY=()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import selectors
 import time
-from collections.abc import Callable
+from typing import Callable
 
 Call = Callable[[], object]
 

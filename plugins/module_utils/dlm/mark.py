@@ -11,8 +11,8 @@ to go by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Callable
 
 from ..o2cb import files
 from .loop import Loop

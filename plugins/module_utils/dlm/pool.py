@@ -16,14 +16,14 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Callable, Dict, List
 
 from . import channel
 from .loop import Loop
 
-Answer = Callable[[dict[str, Any], list[int]], None]
+Answer = Callable[[Dict[str, Any], List[int]], None]
 
 READY = 4
 """Workers besides those asleep, and so many jobs go on at the same time. One is some 10 MiB of memory, and takes as

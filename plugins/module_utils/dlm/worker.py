@@ -33,7 +33,7 @@ import os
 import random
 import socket
 import time
-from typing import Any
+from typing import Any, Dict, List, Tuple
 
 from ..o2cb import files, heartbeats, isolation, observe
 from ..o2cb.blocks import Beats
@@ -58,7 +58,7 @@ PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
 """systemd closes its copies of a descriptor in its own time; until then unlink says EBUSY."""
 
-Result = tuple[dict[str, Any], list[int]]
+Result = Tuple[Dict[str, Any], List[int]]
 
 
 def serve(sock: socket.socket) -> None:

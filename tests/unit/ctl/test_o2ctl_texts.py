@@ -118,6 +118,17 @@ def test_completion_offers_the_resources(tmp_path):
     assert complete(tmp_path, "resource", "clear", "") == ["web", "mail"]
 
 
+def test_completion_offers_the_nodes(tmp_path):
+    listed = {"members": [{"name": name} for name in ("node1", "node2", None)]}
+    (tmp_path / "list").write_text(json.dumps(listed))
+    (tmp_path / "o2ctl").write_text(f'#!/bin/sh\n[ "$*" = "members --json" ] && cat {tmp_path}/list\n')
+    (tmp_path / "o2ctl").chmod(0o755)
+    assert complete(tmp_path, "send", "deploy", "--to", "") == ["node1", "node2"]
+    assert complete(tmp_path, "ask", "--to", "node2") == ["node2"]
+    assert complete(tmp_path, "resource", "move", "web", "n") == ["node1", "node2"]
+    assert complete(tmp_path, "send", "deploy", "n") == [""]
+
+
 def test_completion_is_silent_where_o2keep_is(tmp_path):
     assert complete(tmp_path, "lock", "release", "") == [""]
 
@@ -129,6 +140,7 @@ def test_completion_offers_modes_and_no_values_of_free_options(tmp_path):
 
 def test_completion_offers_programs_behind_the_dashes(tmp_path):
     assert "true" in complete(tmp_path, "lock", "run", "name", "--", "tru")
+    assert "true" in complete(tmp_path, "answer", "deploy", "--", "tru")
 
 
 @pytest.mark.skipif(not (shutil.which("groff") and shutil.which("tbl")), reason="groff is not installed")
