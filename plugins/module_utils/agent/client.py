@@ -10,8 +10,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from io import BufferedReader
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
 from ..o2cb.errors import O2cbError
@@ -23,9 +22,28 @@ PAUSE = 0.2
 RECEIVE_BYTES = 1 << 20
 
 
-def _request(op: str, data: bytes, more: dict[str, Any]) -> bytes:
+GONE = "o2agent is gone: connect again, and begin anew"
+
+
+def request(op: str, data: bytes, more: Mapping[str, Any]) -> bytes:
+    """What goes over the socket: a line of JSON, and the data."""
     length = {"length": len(data)} if data else {}
     return json.dumps({"op": op, **more, **length}).encode() + b"\n" + data
+
+
+def silent(why: object) -> O2cbError:
+    """The agent said nothing, or nothing that can be understood."""
+    return O2cbError(f"o2agent did not answer: {why}; see `systemctl status o2agent`")
+
+
+def unreachable(error: OSError) -> O2cbError:
+    """There is no connection to it."""
+    if isinstance(error, PermissionError):
+        return O2cbError("you may not ask o2agent: use become, or sudo")
+    return O2cbError(
+        f"o2agent does not answer on {os.uname().nodename} ({error.strerror or error}): run role ocfs2.o2cb.agent, or "
+        "see `systemctl status o2agent`"
+    )
 
 
 class Answers(NamedTuple):
@@ -49,10 +67,35 @@ class Event(NamedTuple):
         return str(self.facts.get("head", {}).get("ask", ""))
 
 
+def collected(answer: Mapping[str, Any], whole: bytes) -> Answers:
+    """The answers to a question, of what the agent says of them and their data in one piece."""
+    found, start = {}, 0
+    for node, length in answer["answers"]:
+        found[int(node)] = whole[start : start + length]
+        start += length
+    return Answers(answer["position"], found, tuple(answer["down"]), tuple(answer["missing"]))
+
+
+def event_of(received: bytearray, facts: dict[str, Any] | None) -> tuple[Event | None, dict[str, Any] | None]:
+    """Take the first event from what was received: it, or what is known of one that is not yet whole."""
+    if facts is None:
+        end = received.find(b"\n")
+        if end < 0:
+            return None, None
+        facts = json.loads(received[:end])
+        del received[: end + 1]
+    length = int(facts.get("length", 0))
+    if len(received) < length:
+        return None, facts
+    event = Event(facts, bytes(received[:length]))
+    del received[:length]
+    return event, None
+
+
 class Listening:
     """What comes, in its order. It ends with `overrun` or `left`, which say why, or with the agent."""
 
-    def __init__(self, sock: socket.socket, begun: dict[str, Any], lines: BufferedReader) -> None:
+    def __init__(self, sock: socket.socket, begun: dict[str, Any], received: bytearray) -> None:
         self.node: int = begun["node"]
         self.history = tuple(begun["history"])
         """Names the bus: node and incarnation of its founder. Positions of two of them say nothing of each other."""
@@ -60,12 +103,8 @@ class Listening:
         self.position: int = begun["position"]
         self.members = {int(node): incarnation for node, incarnation in begun["members"].items()}
         self.quorate: bool = begun["quorate"]
-        self._sock = sock
-        self._rest = bytearray()
+        self._sock, self._rest = sock, received
         self._facts: dict[str, Any] | None = None
-        # What the buffered reader has taken from the socket behind the first line: read() would fill its buffer again.
-        sock.setblocking(False)
-        self._rest += lines.read1(RECEIVE_BYTES)
 
     def fileno(self) -> int:
         """For select(2): something may have come. What was received already is in `ready`."""
@@ -73,18 +112,7 @@ class Listening:
 
     def ready(self) -> Event | None:
         """The next one that has been received whole, without a system call."""
-        if self._facts is None:
-            end = self._rest.find(b"\n")
-            if end < 0:
-                return None
-            self._facts = json.loads(self._rest[:end])
-            del self._rest[: end + 1]
-        length = int(self._facts.get("length", 0))
-        if len(self._rest) < length:
-            return None
-        event = Event(self._facts, bytes(self._rest[:length]))
-        del self._rest[:length]
-        self._facts = None
+        event, self._facts = event_of(self._rest, self._facts)
         return event
 
     def receive(self, seconds: float | None = None) -> bool:
@@ -97,7 +125,7 @@ class Listening:
         except OSError as error:
             raise O2cbError(f"o2agent is gone: {error.strerror}; connect again, and begin anew") from None
         if not data:
-            raise O2cbError("o2agent is gone: connect again, and begin anew")
+            raise O2cbError(GONE)
         self._rest += data
         return True
 
@@ -121,21 +149,41 @@ class Listening:
 
 
 class Client:
-    """One connection. Every call has a deadline and raises O2cbError with a text for people."""
+    """One connection. Every call has a deadline and raises O2cbError with a text for people.
+
+    A call that has failed for want of an answer ends it, and the next call makes a new one. So it does where the agent
+    has let go of this client after a minute of silence.
+    """
 
     def __init__(self, path: str = AGENT_SOCKET) -> None:
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._sock.settimeout(SECONDS)
+        self._path = path
+        self._listens = False
+        self._received = bytearray()
+        self._sock = self._connect()
+
+    def _connect(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        sock.settimeout(SECONDS)
         try:
-            self._sock.connect(path)
-        except PermissionError:
-            raise O2cbError("you may not ask o2agent: use become, or sudo") from None
+            sock.connect(self._path)
         except OSError as error:
-            raise O2cbError(
-                f"o2agent does not answer on {os.uname().nodename} ({error.strerror}): run role ocfs2.o2cb.agent, or "
-                "see `systemctl status o2agent`"
-            ) from None
-        self._lines = self._sock.makefile("rb")
+            sock.close()
+            raise unreachable(error) from None
+        return sock
+
+    def _connect_again(self) -> None:
+        """Where the connection has ended since the last call."""
+        try:
+            self._sock.setblocking(False)
+            ended = not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            ended = False
+        except OSError:
+            ended = True
+        if ended:
+            self._sock.close()
+            self._received.clear()
+            self._sock = self._connect()
 
     def ask(self, op: str, **more: Any) -> dict[str, Any]:
         """The answer to a request. Raises O2cbError with what the agent says against it."""
@@ -143,16 +191,44 @@ class Client:
 
     def exchange(self, op: str, data: bytes, within: float, **more: Any) -> tuple[dict[str, Any], bytes]:
         """The same with data, either way, and with a deadline of one's own, in seconds."""
-        self._sock.settimeout(within)
+        if self._listens:
+            raise O2cbError("this connection listens: use another Client to ask")
+        self._connect_again()
+        deadline = time.monotonic() + within
         try:
-            self._sock.sendall(_request(op, data, more))
-            answer: dict[str, Any] = json.loads(self._lines.readline())
-            received = self._lines.read(int(answer.get("length", 0)))
+            self._sock.settimeout(within)
+            self._sock.sendall(request(op, data, more))
+            answer: dict[str, Any] = json.loads(self._line(deadline))
+            received = self._take(int(answer.get("length", 0)), deadline)
         except (OSError, ValueError) as error:
-            raise O2cbError(f"o2agent did not answer: {error}; see `systemctl status o2agent`") from None
+            self.close()
+            raise silent(error) from None
         if "error" in answer:
             raise O2cbError(str(answer["error"]))
         return answer, received
+
+    def _line(self, deadline: float) -> bytes:
+        seen = 0
+        while True:
+            end = self._received.find(b"\n", seen)
+            if end >= 0:
+                return self._take(end + 1, deadline)
+            seen = len(self._received)
+            self._receive(deadline)
+
+    def _take(self, length: int, deadline: float) -> bytes:
+        while len(self._received) < length:
+            self._receive(deadline)
+        taken = bytes(self._received[:length])
+        del self._received[:length]
+        return taken
+
+    def _receive(self, deadline: float) -> None:
+        self._sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        data = self._sock.recv(RECEIVE_BYTES)
+        if not data:
+            raise ConnectionResetError("it has closed the connection")
+        self._received += data
 
     # messages
 
@@ -172,11 +248,7 @@ class Client:
         """Send, and collect one answer of each node. Raises O2cbError as `send` does."""
         more: dict[str, Any] = {"to": list(to)} if to is not None else {}
         answer, whole = self.exchange("ask", data, 2 * seconds + SECONDS, channel=channel, seconds=seconds, **more)
-        found, start = {}, 0
-        for node, length in answer["answers"]:
-            found[node] = whole[start : start + length]
-            start += length
-        return Answers(answer["position"], found, tuple(answer["down"]), tuple(answer["missing"]))
+        return collected(answer, whole)
 
     def answer(self, channel: str, question: str, data: bytes, seconds: float = MESSAGE_SECONDS) -> int:
         """Answer a question that `listen` gave."""
@@ -186,19 +258,11 @@ class Client:
     def listen(self, channels: Sequence[str] | None = None, events: bool = False) -> Listening:
         """Use this connection to listen from now on; no channels are all of them."""
         wanted = None if channels is None else list(channels)
-        self._sock.settimeout(SECONDS)
-        try:
-            self._sock.sendall(_request("listen", b"", {"channels": wanted, "events": events}))
-            line = self._lines.readline()
-            begun: dict[str, Any] = json.loads(line)
-        except (OSError, ValueError) as error:
-            raise O2cbError(f"o2agent did not answer: {error}; see `systemctl status o2agent`") from None
-        if "error" in begun:
-            raise O2cbError(str(begun["error"]))
-        return Listening(self._sock, begun, self._lines)
+        begun, _data = self.exchange("listen", b"", SECONDS, channels=wanted, events=events)
+        self._listens = True
+        return Listening(self._sock, begun, self._received)
 
     def close(self) -> None:
-        self._lines.close()
         self._sock.close()
 
     def __enter__(self) -> Client:
