@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a node does in tests/bench/bus. Runs there, with the installed program as its library; prints one JSON object.
 
-ours SIZE SECONDS WINDOW          messages of SIZE bytes through this node's agent, WINDOW of them under way at a time: each
-                                  counts when every member that is up has it
-cpg SIZE SECONDS WINDOW GROUP     the same through corosync's group, without the bus: each counts when it comes back here,
-                                  which says nothing of the others
+ours SIZE SECONDS WINDOW          messages of SIZE bytes through this node's agent, WINDOW of them under way at a time:
+                                  each counts when every member that is up has it
+cpg SIZE SECONDS WINDOW GROUP     the same through corosync's group, without the bus: each counts when it comes back
+                                  here, which says nothing of the others
 member SECONDS GROUP              be a member of that group, and take what comes
 """
 
