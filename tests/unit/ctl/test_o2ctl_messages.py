@@ -24,6 +24,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.client import Cli
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.ctl import answering, commands
 
 MEMBERS = {"members": [{"node": 1, "name": "node1"}, {"node": 2, "name": "node2"}]}
+BEGUN = {"node": 1, "history": [2, 7], "position": 4, "members": {"1": 7}, "quorate": True}
 
 
 class Agent:
@@ -54,7 +55,7 @@ class Agent:
                 sock.sendall(json.dumps(MEMBERS if request["op"] == "members" else {"position": 9}).encode() + b"\n")
 
     def _give(self, sock: socket.socket) -> None:
-        sock.sendall(json.dumps({"node": 1, "position": 4, "members": {"1": 7}, "quorate": True}).encode() + b"\n")
+        sock.sendall(json.dumps(BEGUN).encode() + b"\n")
         for number, data in enumerate(self._questions):
             facts = {"event": "message", "channel": "c", "node": 2, "position": 5 + number, "length": len(data)}
             sock.sendall(json.dumps({**facts, "head": {"ask": f"q{number}"}}).encode() + b"\n" + data)
