@@ -46,7 +46,8 @@ def hook(uuid: str, name: str, operation: str, sub: str, xml: str = "") -> dict[
 
 def launch(uuid: str, name: str) -> int:
     words = [sys.executable, "-c", STAND_IN, "-name", "guest=" + name, "-uuid", uuid]
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True).pid
+    null = subprocess.DEVNULL
+    return subprocess.Popen(words, stdin=null, stdout=null, stderr=null, start_new_session=True).pid
 
 
 def living(uuid: str) -> list[int]:
@@ -97,9 +98,7 @@ def race(prefix: str, rounds: str, begin: str, period: str) -> list[dict[str, An
     for number in range(int(rounds)):
         uuid = f"{prefix}{number + 1:012x}"
         moment = float(begin) + number * float(period)
-        time.sleep(max(0.0, moment - time.time() - 0.02))
-        while time.time() < moment:
-            pass
+        time.sleep(max(0.0, moment - time.time()))
         answer = start(uuid, f"race{number}")
         found.append({**answer, "round": number, "out": ""})
         time.sleep(max(0.0, moment + float(period) * 0.7 - time.time()))
