@@ -285,7 +285,7 @@ def install_peers(lab: Lab) -> None:
 
 def remove_peers(lab: Lab) -> None:
     stop = "systemctl disable --now keepalived bench-candidate && systemctl disable --now etcd"
-    lab.each(lambda node: node.run(stop, timeout=120, check=True))
+    lab.each(lambda node: node.run(stop, timeout=300, check=True))
 
 
 def install_ours(lab: Lab) -> None:

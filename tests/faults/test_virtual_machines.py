@@ -134,6 +134,31 @@ def test_the_lock_outlives_the_upgrades_and_kills_of_its_keeper(lab: Lab, hosts:
         assert states(one) == {found: "running here"}
 
 
+def main_process(node: Node, unit: str) -> str:
+    return node.run(f"systemctl show {unit} -p MainPID --value", timeout=60, check=True).stdout.strip()
+
+
+def test_the_lock_outlives_the_restarts_and_kills_of_the_agent(
+    lab: Lab, hosts: list[Node], controller: Controller
+) -> None:
+    run = controller.play("ocfs2.o2cb.resources", o2cb_locks=True)
+    assert run.rc == 0, run.output
+    one, two, _three = hosts
+    with machine(lab) as found:
+        assert ask(one, "start", found, "web")["rc"] == 0
+        for number in range(RESTARTS):
+            before = main_process(one, "o2agent")
+            kill = "systemctl kill --kill-who=main --signal=KILL o2agent"
+            one.run(kill if number % 2 else "systemctl restart o2agent", timeout=120, check=True)
+            assert_refused(two, found, one)
+            wait_for(one, "o2ctl agent status", 60)
+            assert main_process(one, "o2agent") != before
+            one.run("systemctl reset-failed o2agent", timeout=60, check=True)
+        with one.changed("systemctl stop o2agent", "systemctl start o2agent"):
+            assert_refused(two, found, one)
+        assert states(one) == {found: "running here"}
+
+
 def test_a_live_migration_hands_the_lock_over_while_a_third_node_tries_to_get_in(lab: Lab, hosts: list[Node]) -> None:
     with machine(lab) as found, ThreadPoolExecutor(1) as pool:
         assert ask(hosts[0], "start", found, "web")["rc"] == 0
