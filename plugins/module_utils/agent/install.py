@@ -16,7 +16,7 @@ from ..o2cb import files, units
 from ..o2cb.errors import O2cbError
 from ..o2cb.install import Plan
 from ..o2cb.systemd import Systemd
-from . import configuration, daemon, resource, service
+from . import configuration, corosync, daemon, resource, service
 from .client import Client
 from .configuration import Settings
 
@@ -32,7 +32,8 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
             raise O2cbError(f"resource {one.name} is defined twice")
         wanted[one.name] = one
     result = Plan()
-    _text(result, service.PATH, service.service())
+    after = corosync.SERVICE if options["transport"] == configuration.COROSYNC else ""
+    _text(result, service.PATH, service.service(after))
     _text(result, service.STOP_PATH, service.stop_service())
     if result.actions:
         result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
