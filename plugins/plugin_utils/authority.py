@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which host has the certificate authority of the cluster, and whether its key has to be handed on. Pure."""
+"""Which host has a secret of the cluster, its certificate authority or the key of corosync's ring. Pure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any
 
 REGISTERED = "__o2cb_certificate"
 """Where the role keeps what the module `certificate` has seen on a host."""
+
+RING = "__o2cb_ring"
+"""Where it keeps what the module `corosync` has seen of a key."""
 
 
 def authority(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -26,3 +29,12 @@ def authority(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -
     agreed = bool(signing) and all(one.get("authority") == signing for one in found.values())
     settled = agreed and all(one.get("good") and one.get("trusted") == [signing] for one in found.values())
     return {"host": host, "agreed": agreed, "wanted": not settled, "virgin": not found[host].get("openssl")}
+
+
+def ring_key(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`host` has the key that most hosts have, or is to make one. `agreed` is whether all have it already."""
+    marks = {host: hostvars[host].get(RING, {}).get("key_mark", "") for host in hosts}
+    counted = Counter(mark for mark in marks.values() if mark)
+    mark = counted.most_common(1)[0][0] if counted else ""
+    host = next((host for host, one in marks.items() if mark and one == mark), hosts[0])
+    return {"host": host, "agreed": bool(mark) and set(marks.values()) == {mark}}

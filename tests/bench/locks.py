@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import Lab, Node
@@ -29,19 +30,24 @@ NAME = "benchlocks"
 SECONDS = 10
 COUNTS = (10, 100, 1000, 10000)
 SIZES = (1, 3, 5)
-PROGRAM = Path(__file__).parent / "on_node.py"
+PROGRAMS = ("on_node.py", "etcd.py")
 ETCD_SECONDS = 300
 
 
 def provisioned(nodes: int) -> Lab:
-    """A fresh lab of so many nodes, with o2keep and the bench's program on each."""
+    """A fresh lab of so many nodes, with o2keep and the bench's programs on each."""
     lab = Lab(NAME)
     lab.up(nodes=nodes, fresh=True)
     provision.play(NAME, "ansible-playbook", "ocfs2.o2cb.site", "--extra-vars", "o2cb_locks=true")
-    text = PROGRAM.read_text(encoding="utf-8")
-    for node in lab.nodes():
-        node.run("cat > /root/on_node.py", stdin=text, check=True)
+    lab.each(lambda node: install_programs(node, PROGRAMS))
     return lab
+
+
+def install_programs(node: Node, names: Sequence[str]) -> None:
+    """What runs on the nodes."""
+    for name in names:
+        text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+        node.run(f"cat > /root/{name}", stdin=text, check=True)
 
 
 def ask(node: Node, words: str, seconds: float = 120) -> float:
@@ -76,22 +82,22 @@ def bench_cluster(lab: Lab) -> None:
 
 
 def install_etcd(node: Node) -> None:
-    """Debian's etcd, with its data on the node's disk as it comes."""
+    """Debian's etcd, with its data on the node's disk as it comes. It is back after a boot."""
     node.run("apt-get -qq install --yes etcd-server", timeout=ETCD_SECONDS, check=True)
-    nodes = Lab(node.lab).nodes()
-    members = ",".join(f"{other.name}=http://{other.address}:2380" for other in nodes)
-    peer = f"http://{node.address}:2380"
-    options = [
-        f"--name {node.name}",
-        "--data-dir /var/lib/etcd/bench",
-        f"--listen-peer-urls {peer}",
-        f"--initial-advertise-peer-urls {peer}",
-        "--listen-client-urls http://127.0.0.1:2379",
-        "--advertise-client-urls http://127.0.0.1:2379",
-        f"--initial-cluster {members}",
-    ]
-    node.run("systemctl disable --now etcd", timeout=60)
-    node.run(f"systemd-run --unit bench-etcd --service-type=notify etcd {' '.join(options)}", timeout=120, check=True)
+    members = ",".join(f"{other.name}=http://{other.address}:2380" for other in Lab(node.lab).nodes())
+    peer, client = f"http://{node.address}:2380", "http://127.0.0.1:2379"
+    settings = {
+        "NAME": node.name,
+        "DATA_DIR": "/var/lib/etcd/bench",
+        "LISTEN_PEER_URLS": peer,
+        "INITIAL_ADVERTISE_PEER_URLS": peer,
+        "LISTEN_CLIENT_URLS": client,
+        "ADVERTISE_CLIENT_URLS": client,
+        "INITIAL_CLUSTER": members,
+    }
+    text = "".join(f"ETCD_{key}={value}\n" for key, value in settings.items())
+    node.run("cat > /etc/default/etcd", stdin=text, check=True)
+    node.run("systemctl enable etcd && systemctl restart etcd", timeout=120, check=True)
 
 
 def bench_growth() -> None:

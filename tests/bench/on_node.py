@@ -13,15 +13,13 @@ memory                      resident MiB of o2keep
 
 from __future__ import annotations
 
-import base64
-import http.client
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
+from etcd import Etcd, encoded
 from ocfs2_o2cb.dlm import mount  # type: ignore[import-not-found]
 from ocfs2_o2cb.dlm.client import Client  # type: ignore[import-not-found]
 
@@ -65,20 +63,14 @@ def bare(seconds: float, name: str) -> float:
 
 
 def etcd(seconds: float, name: str) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", 2379, timeout=10)
-    key = base64.b64encode(name.encode()).decode()
-
-    def call(path: str, body: dict[str, object]) -> dict[str, object]:
-        connection.request("POST", path, json.dumps(body))
-        answer: dict[str, object] = json.loads(connection.getresponse().read())
-        return answer
+    server, key = Etcd(), encoded(name)
 
     def cycle() -> bool:
         free = {"key": key, "target": "CREATE", "create_revision": "0"}
         make = {"requestPut": {"key": key, "value": key}}
-        held = bool(call("/v3/kv/txn", {"compare": [free], "success": [make]}).get("succeeded"))
+        held = bool(server.call("/v3/kv/txn", {"compare": [free], "success": [make]}).get("succeeded"))
         if held:
-            call("/v3/kv/deleterange", {"key": key})
+            server.call("/v3/kv/deleterange", {"key": key})
         return held
 
     return rate(seconds, cycle)

@@ -40,6 +40,8 @@ ExecStop=/bin/sleep {stop}
 """
 ADDRESS = "10.22.0.99"
 BACK_SECONDS = 150.0
+BACK = "o2ctl agent status && o2ctl keep status | grep -q 'joined:.*o2agent'"
+"""Succeeds on a node that takes part again. Its agent answers sooner, while others are still being recovered."""
 
 
 @pytest.fixture(scope="session")
@@ -56,12 +58,20 @@ def agents(lab: Lab, controller: Controller, provisioned: list[Node]) -> list[No
 
 @pytest.fixture
 def hosts(agents: list[Node], controller: Controller) -> Iterator[list[Node]]:
-    """The nodes, without any resource before and after; and the service was never on two of them."""
+    """The nodes, without any resource before and after; and the service was never on two of them.
+
+    What a test that failed has left behind is mended: a node that is off, a cut, an agent that was given up.
+    """
     for node in agents:
+        node.heal()
+        node.boot()
+        node.run("systemctl reset-failed o2agent; systemctl start o2agent", timeout=60)
+    for node in agents:
+        wait_for(node, BACK, BACK_SECONDS)
         node.run("o2ctl node resume; python3 /root/witness.py clear", timeout=60, check=True)
     yield agents
     for node in agents:
-        wait_for(node, "o2ctl agent status", BACK_SECONDS)
+        wait_for(node, BACK, BACK_SECONDS)
         node.run("rm -f /etc/o2agent/resources.d/*; o2ctl agent reload", timeout=60, check=True)
     wait_until(lambda: not any(holders(agents)), 60, lambda: f"resources are left: {holders(agents)}")
     assert_never_two(agents[0])
@@ -105,6 +115,15 @@ def witness(node: Node, words: str, seconds: float = 60) -> Any:
 def assert_never_two(node: Node) -> None:
     found = witness(node, "verdict")
     assert found["overlaps"] == [], found
+
+
+def test_the_witness_would_see_two(hosts: list[Node]) -> None:
+    for node in hosts[:2]:
+        node.run(f"systemd-run --collect --unit second python3 /root/witness.py serve {node.number}", check=True)
+    wait_until(lambda: witness(hosts[2], "verdict")["overlaps"] != [], 20, lambda: "it is blind")
+    for node in hosts[:2]:
+        node.run("systemctl stop second", check=True)
+    hosts[2].run("python3 /root/witness.py clear", check=True)
 
 
 def define(nodes: list[Node], name: str = "web", **more: Any) -> None:
@@ -159,6 +178,7 @@ def test_an_agent_that_is_killed_interrupts_nothing(hosts: list[Node]) -> None:
         polling = pool.submit(witness, hosts[2], f"poll {ADDRESS} {seconds}", seconds + 60)
         hosts[0].run(kills, timeout=seconds + 120, check=True)
         polled = polling.result(seconds + 120)
+    print(f"{AGENT_KILLS} kills, {polled}", flush=True)
     assert polled["longest"] < 1.0, polled
     assert wait_until_it_runs(hosts) is hosts[0]
     after = witness(hosts[1], "verdict")["runs"]
@@ -188,11 +208,13 @@ def test_an_agent_that_cannot_come_back_hands_over_in_order(hosts: list[Node], h
         "deleted program": (f"mv {PROGRAM} {PROGRAM}.away", f"mv {PROGRAM}.away {PROGRAM}"),
         "start limit": ("true", "true"),
     }[how]
+    back += "; systemctl reset-failed o2agent; systemctl start o2agent"
     slow = f"sed -i 's/sleep .*/sleep 5/' {unit} && systemctl daemon-reload"
     with (
         holder.changed(slow, f"sed -i 's/sleep .*/sleep 0/' {unit} && systemctl daemon-reload"),
-        remotes([waiter]) as (waiting,),
+        remotes([waiter, holder]) as (waiting, other_clock),
     ):
+        ahead = waiting.clock() - other_clock.clock()
         define(hosts, prefer=holder.name)
         assert wait_until_it_runs(hosts) is holder
         waiting.ask(op="block", name="o2agent/resource:web")
@@ -203,7 +225,7 @@ def test_an_agent_that_cannot_come_back_hands_over_in_order(hosts: list[Node], h
             other = wait_until_it_runs(hosts[1:], 120)
             assert other is not holder
             assert not waiting.ask(op="blocks")["blocks"]
-        granted = float(waiter.run("stat -c %.6Y /run/resource:web", check=True).stdout)
+        granted = float(waiter.run("stat -c %.6Y /run/resource:web", check=True).stdout) - ahead
         stops, stopped, released = (
             agent_said(holder, words, began) for words in ("stops: witness", "is stopped: witness", "is released")
         )
@@ -215,7 +237,6 @@ def test_an_agent_that_cannot_come_back_hands_over_in_order(hosts: list[Node], h
         )
         assert stopped - stops > 4.5, "it needs 5 s to stop"
         assert granted > stopped
-        holder.run("systemctl reset-failed o2agent; systemctl start o2agent", timeout=60, check=True)
 
 
 def test_a_stop_of_the_agent_hands_over_where_that_is_configured(hosts: list[Node]) -> None:
@@ -348,7 +369,7 @@ def test_when_a_node_dies_its_resource_runs_elsewhere_in_time(hosts: list[Node])
         )
         assert started > gone, f"turn {turn}: it ran {gone - started:.2f} s before the dead node was evicted"
         victim.boot()
-        wait_for(victim, "o2ctl agent status && o2ctl resource list | grep -q web", BACK_SECONDS)
+        wait_for(victim, BACK, BACK_SECONDS)
     print(f"node killed, runs elsewhere after: {spread(taken)}; since the eviction: {spread(waited)}", flush=True)
     assert statistics.median(taken) <= DEAD_SECONDS + 6, taken
     assert max(taken) <= DEAD_SECONDS + 10, taken
@@ -366,7 +387,7 @@ def test_a_node_that_is_frozen_is_never_one_of_two(hosts: list[Node], seconds: i
     if seconds > 2 * DEAD_SECONDS:
         wait_until_it_runs(others, 120)
         victim.wait_for_boot(boots)
-        wait_for(victim, "o2ctl agent status", BACK_SECONDS)
+        wait_for(victim, BACK, BACK_SECONDS)
     else:
         assert wait_until_it_runs(hosts) is victim
         assert victim.boots() == boots
@@ -397,7 +418,7 @@ def test_a_node_that_is_cut_off_does_not_go_on_beside_another(hosts: list[Node],
         if kind != "loss":
             victim.wait_for_boot(boots[victim.name])
         for node in hosts:
-            wait_for(node, "o2ctl agent status", BACK_SECONDS)
+            wait_for(node, BACK, BACK_SECONDS)
         runs_here = wait_until_it_runs(hosts, 180)
         outages.append(longest_outage(runs_here, began))
         reset = [node.name for node in hosts if node.boots() > boots[node.name]]
@@ -427,7 +448,7 @@ def test_a_node_whose_heartbeat_disks_hang_does_not_go_on_beside_another(hosts: 
         assert wait_until_it_runs(hosts) is victim
     else:
         victim.wait_for_boot(boots)
-        wait_for(victim, "o2ctl agent status", BACK_SECONDS)
+        wait_for(victim, BACK, BACK_SECONDS)
         assert wait_until_it_runs(hosts, 120) is not victim
     outage = longest_outage(victim, began)
     assert_never_two(victim)

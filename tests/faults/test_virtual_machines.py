@@ -123,13 +123,38 @@ def test_a_machine_of_a_killed_node_starts_elsewhere_when_its_lock_is_recovered(
         assert_refused(one, found, two)
 
 
-def test_the_lock_outlives_the_restarts_and_kills_of_its_keeper(lab: Lab, hosts: list[Node]) -> None:
+def test_the_lock_outlives_the_upgrades_and_kills_of_its_keeper(lab: Lab, hosts: list[Node]) -> None:
     one, two, _three = hosts
     with machine(lab) as found:
         assert ask(one, "start", found, "web")["rc"] == 0
         for number in range(RESTARTS):
-            kill = "systemctl kill --kill-who=main --signal=KILL o2keep"
-            one.run(kill if number % 2 else "systemctl restart o2keep", timeout=60, check=True)
+            signal = "KILL" if number % 2 else "TERM"
+            one.run(f"systemctl kill --kill-who=main --signal={signal} o2keep", timeout=60, check=True)
+            assert_refused(two, found, one)
+        assert states(one) == {found: "running here"}
+
+
+def main_process(node: Node, unit: str) -> str:
+    return node.run(f"systemctl show {unit} -p MainPID --value", timeout=60, check=True).stdout.strip()
+
+
+def test_the_lock_outlives_the_restarts_and_kills_of_the_agent(
+    lab: Lab, hosts: list[Node], controller: Controller
+) -> None:
+    run = controller.play("ocfs2.o2cb.resources", o2cb_locks=True)
+    assert run.rc == 0, run.output
+    one, two, _three = hosts
+    with machine(lab) as found:
+        assert ask(one, "start", found, "web")["rc"] == 0
+        for number in range(RESTARTS):
+            before = main_process(one, "o2agent")
+            kill = "systemctl kill --kill-who=main --signal=KILL o2agent"
+            one.run(kill if number % 2 else "systemctl restart o2agent", timeout=120, check=True)
+            assert_refused(two, found, one)
+            wait_for(one, "o2ctl agent status", 60)
+            assert main_process(one, "o2agent") != before
+            one.run("systemctl reset-failed o2agent", timeout=60, check=True)
+        with one.changed("systemctl stop o2agent", "systemctl start o2agent"):
             assert_refused(two, found, one)
         assert states(one) == {found: "running here"}
 

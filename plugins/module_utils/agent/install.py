@@ -20,7 +20,7 @@ from ..o2cb import files, keeping, units
 from ..o2cb.errors import O2cbError
 from ..o2cb.install import Plan
 from ..o2cb.systemd import Systemd
-from . import authority, configuration, daemon, hooks, place, resource, service
+from . import authority, configuration, corosync, daemon, hooks, place, resource, service
 from .client import Client
 from .configuration import Settings
 from .transport import credentials
@@ -43,7 +43,8 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
             raise O2cbError(f"resource {one.name} is defined twice")
         wanted[one.name] = one
     result = Plan()
-    _text(result, service.PATH, service.service())
+    after = corosync.SERVICE if options["transport"] == configuration.COROSYNC else ""
+    _text(result, service.PATH, service.service(after))
     _text(result, service.STOP_PATH, service.stop_service())
     if result.actions:
         result.add("reload systemd", lambda: systemd.tell("daemon-reload"))

@@ -16,15 +16,17 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 
-from ..o2cb import files
-from ..o2cb.errors import O2cbError
-from . import authority, journal
+from ..o2cb import files, observe
+from ..o2cb.errors import O2cbError, join_problems
+from . import authority, corosync, journal
 from .bus import effects
-from .configuration import COROSYNC, Settings
+from .bus.settings import Settings as BusSettings
+from .configuration import COROSYNC, TCP, Settings
 from .exchange import Exchange
 from .locks import Locks
 from .messenger import Messenger
-from .transport import credentials
+from .transport import cpg, credentials
+from .transport.cpg import Cpg
 from .transport.links import Peer, Transport
 from .transport.tcp import Tcp
 
@@ -60,6 +62,8 @@ class Place:
         self._away_until = 0.0
         self._ended = asyncio.Event()
         self._transport: Transport | None = None
+        self._carried = (TCP, 0)
+        """By what the present incarnation is on the bus."""
         self._said = ""
 
     async def keep(self) -> None:
@@ -84,10 +88,10 @@ class Place:
         try:
             me, peers = self._online()
             await self._renew(me.number)
-            transport = self._make_transport(me, peers)
+            transport, settings = self._make_transport(me, peers)
             await self._take_node_lock(me.number)
             incarnation = _next_incarnation()
-            messenger = Messenger(me, peers, incarnation, self._locks, transport, self._exchange)
+            messenger = Messenger(me, peers, incarnation, self._locks, transport, self._exchange, settings)
         except O2cbError as error:
             return str(error), False
         self._ended.clear()
@@ -117,13 +121,16 @@ class Place:
             await asyncio.sleep(LOOK_SECONDS)
         return "the node was to leave the cluster"
 
-    def _make_transport(self, me: Peer, peers: Mapping[int, Peer]) -> Transport:
+    def _make_transport(self, me: Peer, peers: Mapping[int, Peer]) -> tuple[Transport, BusSettings]:
         settings = self._settings()
+        self._carried = (settings.transport, settings.port)
         if settings.transport == COROSYNC:
-            raise O2cbError("the transport corosync is not there yet")
-        return Tcp(me, peers, credentials.load(), settings.port)
+            return _by_corosync(me, peers)
+        return Tcp(me, peers, credentials.load(), settings.port), BusSettings()
 
     async def _renew(self, number: int) -> bool:
+        if self._settings().transport == COROSYNC:
+            return False
         if not credentials.present():
             raise O2cbError("this node has no certificate: run role ocfs2.o2cb.agent")
         renewed = await asyncio.get_running_loop().run_in_executor(None, authority.renew, number)
@@ -161,7 +168,11 @@ class Place:
     # what the agent wants
 
     async def reload(self) -> None:
-        """Use certificates that have changed."""
+        """Use certificates that have changed, or another transport, which only a new incarnation can."""
+        settings, messenger = self._settings(), self._exchange.messenger
+        if messenger is not None and self._carried != (settings.transport, settings.port):
+            messenger.stop()
+            return
         if isinstance(self._transport, Tcp):
             try:
                 await self._transport.renew(credentials.load())
@@ -184,6 +195,18 @@ class Place:
         """Whether the bus of this process makes progress, if there is one."""
         messenger = self._exchange.messenger
         return messenger is None or messenger.works()
+
+
+def _by_corosync(me: Peer, peers: Mapping[int, Peer]) -> tuple[Transport, BusSettings]:
+    """Raises O2cbError when corosync's token does not fit to the timeouts of o2cb."""
+    live = observe.live(())
+    if live is None:
+        raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
+    token = corosync.token_of(files.read(corosync.PATH) or "")
+    problems = list(corosync.timeout_problems(token, live.cluster.timeouts))
+    if problems:
+        raise O2cbError(join_problems(problems))
+    return Cpg(me, peers, live.cluster.name, token), cpg.bus_settings(token)
 
 
 def _next_incarnation() -> int:

@@ -27,13 +27,16 @@ SystemCallArchitectures=native
 so file systems, networks and namespaces have to stay as they are."""
 
 
-def service() -> str:
-    """It ends without its services. When it cannot come back, what runs here is stopped and goes elsewhere."""
+def service(after: str = "") -> str:
+    """It ends without its services. When it cannot come back, what runs here is stopped and goes elsewhere.
+
+    It starts after what is named by `after`, and stops before it.
+    """
     return f"""{_HEAD}[Unit]
 Description=Runs each resource on one node of the o2cb cluster
 Documentation=man:o2ctl(8)
 Wants={units.KEEPER_SERVICE}
-After={units.KEEPER_SERVICE} {units.SERVICE} network-online.target {STOP_SERVICE}
+After={units.KEEPER_SERVICE} {units.SERVICE} network-online.target {STOP_SERVICE}{" " + after if after else ""}
 OnFailure={STOP_SERVICE}
 StartLimitIntervalSec=60
 StartLimitBurst=10

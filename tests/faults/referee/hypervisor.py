@@ -30,23 +30,28 @@ def description(uuid: str, name: str) -> str:
     return f"<domain type='qemu' id='1'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n</domain>\n"
 
 
-def hook(uuid: str, name: str, operation: str, sub: str, xml: str = "") -> dict[str, Any]:
-    begun = time.time()
-    done = subprocess.run(
-        [HOOK, name, operation, sub, "-"],
-        input=xml or description(uuid, name),
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
+def called(name: str, operation: str, sub: str) -> subprocess.Popen[str]:
+    """The hook, which waits for the description of the machine."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [HOOK, name, operation, sub, "-"], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT
     )
-    seconds = time.time() - begun
-    return {"rc": done.returncode, "out": done.stdout, "err": done.stderr, "begun": begun, "seconds": seconds}
+
+
+def told(process: subprocess.Popen[str], xml: str) -> dict[str, Any]:
+    begun = time.time()
+    out, err = process.communicate(xml)
+    return {"rc": process.returncode, "out": out, "err": err, "begun": begun, "seconds": time.time() - begun}
+
+
+def hook(uuid: str, name: str, operation: str, sub: str, xml: str = "") -> dict[str, Any]:
+    return told(called(name, operation, sub), xml or description(uuid, name))
 
 
 def launch(uuid: str, name: str) -> int:
     words = [sys.executable, "-c", STAND_IN, "-name", "guest=" + name, "-uuid", uuid]
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True).pid
+    null = subprocess.DEVNULL
+    return subprocess.Popen(words, stdin=null, stdout=null, stderr=null, start_new_session=True).pid
 
 
 def living(uuid: str) -> list[int]:
@@ -64,13 +69,17 @@ def living(uuid: str) -> list[int]:
 
 def start(uuid: str, name: str, xml: str = "") -> dict[str, Any]:
     """As libvirt starts a machine: where a call is refused, stopped and release follow."""
-    answer: dict[str, Any] = {}
-    for operation in ("prepare", "start"):
-        answer = hook(uuid, name, operation, "begin", xml)
-        if answer["rc"]:
-            hook(uuid, name, "stopped", "end")
-            hook(uuid, name, "release", "end")
-            return answer
+    return prepared(uuid, name, hook(uuid, name, "prepare", "begin", xml), xml)
+
+
+def prepared(uuid: str, name: str, answer: dict[str, Any], xml: str = "") -> dict[str, Any]:
+    """What follows the first call and its answer."""
+    if answer["rc"] == 0:
+        answer = {**hook(uuid, name, "start", "begin", xml), "begun": answer["begun"]}
+    if answer["rc"]:
+        hook(uuid, name, "stopped", "end")
+        hook(uuid, name, "release", "end")
+        return answer
     answer["pid"] = launch(uuid, name)
     answer["started"] = hook(uuid, name, "started", "begin")["rc"]
     return answer
@@ -92,19 +101,22 @@ def receive(uuid: str, name: str) -> dict[str, Any]:
 
 
 def race(prefix: str, rounds: str, begin: str, period: str) -> list[dict[str, Any]]:
-    """Start a machine of its own in each round, at the same moment as the other nodes, and end it before the next."""
+    """Start a machine of its own in each round, at the same moment as the other nodes, and end it before the next.
+
+    The hook has been started by then, and waits for its input: so it is the tries themselves that coincide, and not
+    three starts of Python, which take their time.
+    """
     found = []
     for number in range(int(rounds)):
-        uuid = f"{prefix}{number + 1:012x}"
+        uuid, name = f"{prefix}{number + 1:012x}", f"race{number}"
         moment = float(begin) + number * float(period)
-        time.sleep(max(0.0, moment - time.time() - 0.02))
-        while time.time() < moment:
-            pass
-        answer = start(uuid, f"race{number}")
+        waiting = called(name, "prepare", "begin")
+        time.sleep(max(0.0, moment - time.time()))
+        answer = prepared(uuid, name, told(waiting, description(uuid, name)))
         found.append({**answer, "round": number, "out": ""})
-        time.sleep(max(0.0, moment + float(period) * 0.7 - time.time()))
+        time.sleep(max(0.0, moment + float(period) * 0.6 - time.time()))
         if answer["rc"] == 0:
-            end(uuid, f"race{number}")
+            end(uuid, name)
     return found
 
 

@@ -6,12 +6,13 @@
 
 serve NODE      be the service: write when it began and when it was last alive, 20 times a second, and answer pings
 clear           forget all traces
-verdict         print all runs of all nodes, and those of two nodes that overlap
+verdict         print all runs of all nodes, and those that saw another node run at the same time
 poll ADDRESS S  ping the service for S seconds, every 50 ms, and print the longest time without an answer
 
-Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the real
-clock, which all nodes of a lab have from the same machine, to a tenth of a second. That is finer than anything here
-can be: before the service starts, an address is asked for on the network for longer than that.
+Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the node's
+clock, and who ran beside it. No clock tells that, since the nodes' differ by up to half a second: each node has a pulse
+on the disk, which its service counts up. Whoever runs reads the pulses of all others each time, and one that has
+changed between two looks of one run was beside it.
 """
 
 from __future__ import annotations
@@ -34,12 +35,18 @@ FIRST = 8 << 20
 NODES = 8
 PORT = 7070
 PERIOD = 0.05
-MAGIC = b"o2wit001"
-RECORD = struct.Struct("<8sIQQ")
+MAGIC = b"o2wit002"
+RECORD = struct.Struct("<8sIQQQ")
+PULSES = FIRST + NODES * RUNS * SECTOR
+PULSE = struct.Struct("<Q")
 
 
 def offset(node: int, run: int) -> int:
     return FIRST + (node * RUNS + run) * SECTOR
+
+
+def pulse(node: int) -> int:
+    return PULSES + node * SECTOR
 
 
 class Disk:
@@ -49,19 +56,24 @@ class Disk:
         self._descriptor = os.open(DISK, os.O_RDWR | os.O_DIRECT)
         self._page = mmap.mmap(-1, RUNS * SECTOR)
 
-    def write(self, node: int, run: int, data: bytes) -> None:
+    def write(self, place: int, data: bytes) -> None:
         self._page[:SECTOR] = data.ljust(SECTOR, b"\0")
-        os.pwritev(self._descriptor, [memoryview(self._page)[:SECTOR]], offset(node, run))
+        os.pwritev(self._descriptor, [memoryview(self._page)[:SECTOR]], place)
 
-    def read(self, node: int) -> list[tuple[int, int]]:
-        """First and last time of each run of a node."""
+    def pulses(self) -> list[int]:
+        """Of all nodes."""
+        os.preadv(self._descriptor, [memoryview(self._page)[: NODES * SECTOR]], PULSES)
+        return [PULSE.unpack_from(self._page, node * SECTOR)[0] for node in range(NODES)]
+
+    def read(self, node: int) -> list[tuple[int, int, int]]:
+        """First and last time of each run of a node, and a bit for each node that ran beside it."""
         os.preadv(self._descriptor, [self._page], offset(node, 0))
         found = []
         for run in range(RUNS):
-            magic, number, first, last = RECORD.unpack_from(self._page, run * SECTOR)
+            magic, number, first, last, beside = RECORD.unpack_from(self._page, run * SECTOR)
             if (magic, number) != (MAGIC, run):
                 break
-            found.append((first, last))
+            found.append((first, last, beside))
         return found
 
     def clear(self) -> None:
@@ -78,10 +90,17 @@ def serve(node: int) -> None:
     disk = Disk()
     run = len(disk.read(node))
     first = now()
+    before = disk.pulses()
+    beside, count = 0, before[node]
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("", PORT))
     while True:
-        disk.write(node, run, RECORD.pack(MAGIC, run, first, now()))
+        count += 1
+        disk.write(pulse(node), PULSE.pack(count))
+        pulses = disk.pulses()
+        beside |= sum(1 << other for other in range(NODES) if other != node and pulses[other] != before[other])
+        before = pulses
+        disk.write(offset(node, run), RECORD.pack(MAGIC, run, first, now(), beside))
         until = time.monotonic() + PERIOD
         while select.select([sock], [], [], max(0.0, until - time.monotonic()))[0]:
             data, sender = sock.recvfrom(100)
@@ -90,14 +109,11 @@ def serve(node: int) -> None:
 
 def verdict() -> dict[str, object]:
     disk = Disk()
-    runs = sorted((first, last, node) for node in range(NODES) for first, last in disk.read(node))
-    overlaps = [
-        (one, other)
-        for number, one in enumerate(runs)
-        for other in runs[number + 1 :]
-        if other[0] <= one[1] and one[2] != other[2]
-    ]
-    return {"runs": [(node, first / 1e6, last / 1e6) for first, last, node in runs], "overlaps": overlaps}
+    runs = sorted(
+        (first / 1e6, last / 1e6, node, beside) for node in range(NODES) for first, last, beside in disk.read(node)
+    )
+    overlaps = [run for run in runs if run[3]]
+    return {"runs": [(node, first, last) for first, last, node, _beside in runs], "overlaps": overlaps}
 
 
 def poll(address: str, seconds: float) -> dict[str, object]:
