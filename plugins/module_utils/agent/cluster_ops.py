@@ -33,8 +33,7 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
 from ..dlm import channel, names
 from ..dlm.client import GRACE, refusal

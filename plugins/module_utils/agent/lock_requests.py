@@ -16,8 +16,8 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Callable, NamedTuple
 
 from ..dlm import channel
 from ..dlm.client import GRACE, refusal

@@ -15,8 +15,7 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Callable
 
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
