@@ -56,6 +56,7 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
         options["transport"],
         options["port"],
     )
+    alone = _carried_otherwise(settings)
     _text(result, configuration.SETTINGS, json.dumps(asdict(settings), indent=1) + "\n")
     have = {name[: -len(configuration.ENDING)] for name in files.names(configuration.RESOURCES)}
     for name in sorted(have - set(wanted)) if options["purge"] else []:
@@ -69,7 +70,7 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
     changed = len(result.actions) > before or bool(options["reload"])
     if not os.path.isdir(hooks.EVENTS):
         result.add(f"create {hooks.EVENTS}", lambda: os.makedirs(hooks.EVENTS, mode=0o755, exist_ok=True))
-    _start(result, systemd, changed)
+    _start(result, systemd, changed, alone)
     return result
 
 
@@ -80,13 +81,22 @@ def _present() -> Mapping[str, resource.Resource]:
         return {}
 
 
-def _start(result: Plan, systemd: Systemd, changed: bool) -> None:
+def _carried_otherwise(wanted: Settings) -> bool:
+    """Whether the agents go over to another transport: then none finds the others before all have."""
+    try:
+        have = configuration.settings()
+    except O2cbError:
+        return False
+    return (have.transport, have.port) != (wanted.transport, wanted.port)
+
+
+def _start(result: Plan, systemd: Systemd, changed: bool, alone: bool) -> None:
     if systemd.disabled((service.SERVICE,)):
         result.add(f"enable {service.SERVICE}", lambda: systemd.tell("enable", service.SERVICE))
     if not systemd.active(service.SERVICE):
         result.add(f"start {service.SERVICE}", lambda: systemd.tell("start", service.SERVICE))
     elif files.read(daemon.COPY) is not None and _bytes(daemon.COPY) != _bytes(units.PROGRAM):
-        result.add(f"upgrade {service.SERVICE}", lambda: _upgrade(systemd))
+        result.add(f"upgrade {service.SERVICE}", lambda: _end(systemd) if alone else _upgrade(systemd))
     elif changed:
         result.add("reload o2agent", _reload)
 
@@ -99,7 +109,7 @@ def _upgrade(systemd: Systemd) -> None:
         raise O2cbError(f"the upgrade of o2agent waits for another node: {refusal('upgrade', answer, TURN_SECONDS)}")
     try:
         before = Client().ask("members")
-        systemd.tell("kill", "--kill-who=main", service.SERVICE)
+        _end(systemd)
         deadline = time.monotonic() + BACK_SECONDS
         while before["on_bus"] and not _is_back(before):
             if time.monotonic() > deadline:
@@ -107,6 +117,11 @@ def _upgrade(systemd: Systemd) -> None:
             time.sleep(PAUSE)
     finally:
         channel.close_all(descriptors)
+
+
+def _end(systemd: Systemd) -> None:
+    """systemd starts it again, from the program that is there now."""
+    systemd.tell("kill", "--kill-who=main", service.SERVICE)
 
 
 def _is_back(before: Mapping[str, Any]) -> bool:
