@@ -312,8 +312,8 @@ def print_usage(node: Node, label: str, names: Sequence[str], seconds: float) ->
     for name in names:
         used = found[f"{name}.service"]
         print(
-            f"{name:11} {label:32} {used['pss'] / 1024:6.1f} MiB (RSS {used['rss'] / 1024:.1f}), "
-            f"{used['processes']} process(es), {used['cpu']:.2f} processor seconds a minute",
+            f"{name:11} {label:32} {used['pss'] / 1024:6.1f} MiB in {used['processes']} process(es), of it "
+            f"{used['main'] / 1024:.1f} in the first; {used['cpu']:.2f} processor seconds a minute",
             flush=True,
         )
 

@@ -108,7 +108,7 @@ def follow(unit: str, fifo: str) -> None:
 
 
 def usage(seconds: float, units: list[str]) -> dict[str, Any]:
-    """Of each unit, now and in so many seconds: KiB of memory (PSS, and RSS beside) and processor seconds a minute."""
+    """Of each unit, now and in so many seconds: KiB of memory (PSS) and processor seconds a minute."""
     groups = {unit: f"/sys/fs/cgroup/system.slice/{unit}/cgroup.procs" for unit in units}
     before = {unit: _processor_seconds(path) for unit, path in groups.items()}
     time.sleep(seconds)
@@ -138,12 +138,14 @@ def _processor_seconds(path: str) -> float:
     return ticks / TICKS
 
 
-def _memory(path: str, what: str) -> int:
-    total = 0
-    for pid in _pids(path):
-        with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
-            total += sum(int(line.split()[1]) for line in file if line.startswith(what))
-    return total
+def _main(unit: str) -> int:
+    show = ["systemctl", "show", unit, "--property=MainPID", "--value"]
+    return int(subprocess.run(show, check=True, capture_output=True, text=True).stdout)
+
+
+def _memory(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
 
 
 if __name__ == "__main__":
