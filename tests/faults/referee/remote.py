@@ -36,12 +36,12 @@ def wait_for(node: Node, command: str, seconds: float) -> None:
 
 
 class Remote:
-    """The player of one node."""
+    """The player of one node, or another program there that answers in the same way."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, command: str = "python3 /root/player.py serve") -> None:
         self.node = node
         self._process = subprocess.Popen(
-            ssh.command(node.lab, node.number, ["python3 /root/player.py serve"]),
+            ssh.command(node.lab, node.number, [command]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
