@@ -10,7 +10,8 @@ freeze    it stands still for longer than any lease, and goes on
 cut       it is off the network for longer than any lease, and back
 
 Each of the three runs the same service, which writes to the shared disk 20 times a second as long as it lives. When it
-began elsewhere, and whether two nodes were it at once, is read from that disk by the machine that runs the lab.
+began elsewhere, and whether two nodes were it at once, the machine that runs the lab sees from that disk, by its own
+clock: those of the nodes differ.
 
 First come the peers, on nodes without o2cb, whose self-fencing would help them, then o2agent. keepalived sends its
 advertisements each second, as it does by default. Candidates for etcd's lock have a lease of 10 s, as `etcdctl lock`
@@ -20,9 +21,11 @@ takes it, and step down by themselves when they could not renew it; the dead tim
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -46,6 +49,7 @@ WITNESS = Path(witness.__file__)
 LEASE_SECONDS = 10
 THRESHOLD = 7
 DEAD_SECONDS = (THRESHOLD - 1) * 2
+LOOK_SECONDS = 0.01
 ALIVE_SECONDS = 1.0
 """Who has not written for so long is not the service any more."""
 
@@ -100,45 +104,73 @@ def unit(system: str) -> str:
 
 def first(system: str) -> int:
     """Where the traces of a system's service begin on the shared disk."""
-    return witness.FIRST + SYSTEMS.index(system) * witness.NODES * witness.RUNS * witness.SECTOR
+    return witness.FIRST + SYSTEMS.index(system) * witness.NODES * (witness.RUNS + 1) * witness.SECTOR
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
-    """A node was the service from the first to the last moment, in seconds since the epoch."""
+    """A node was seen to be the service from the first to the last moment, in seconds since the epoch."""
 
     node: int
     first: float
     last: float
 
 
-def runs(lab: Lab, system: str) -> list[Run]:
-    """As the shared disk says, which is a file of this machine."""
-    found = []
-    with (lab.paths.disks / "data").open("rb") as disk:
-        for node in range(witness.NODES):
-            for run in range(witness.RUNS):
-                disk.seek(first(system) + witness.offset(node, run) - witness.FIRST)
-                magic, number, begun, last = witness.RECORD.unpack(disk.read(witness.RECORD.size))
-                if (magic, number) != (witness.MAGIC, run):
-                    break
-                found.append(Run(node, begun / 1e6, last / 1e6))
-    return found
+class Watch(threading.Thread):
+    """Looks at the traces on the shared disk, which is a file of this machine, a hundred times a second."""
+
+    def __init__(self, lab: Lab, systems: Sequence[str]) -> None:
+        super().__init__(daemon=True)
+        self.runs: dict[str, list[Run]] = {system: [] for system in systems}
+        self._disk = (lab.paths.disks / "data").open("rb", buffering=0)
+        self._nodes = [node.number for node in lab.nodes()]
+        self._seen: dict[tuple[str, int, int], tuple[bytes, Run | None]] = {}
+        self._count: dict[tuple[str, int], int] = defaultdict(int)
+        self._look(old=True)
+
+    def run(self) -> None:
+        while True:
+            self._look()
+            time.sleep(LOOK_SECONDS)
+
+    def _look(self, old: bool = False) -> None:
+        """What has changed since the last look. What is there at the first one may be of long ago."""
+        for system, node in itertools.product(self.runs, self._nodes):
+            while self._look_at(system, node, self._count[system, node], old):
+                self._count[system, node] += 1
+            if self._count[system, node]:
+                self._look_at(system, node, self._count[system, node] - 1, old)
+
+    def _look_at(self, system: str, node: int, number: int, old: bool) -> bool:
+        """Whether there is such a run."""
+        self._disk.seek(first(system) + witness.offset(node, number) - witness.FIRST)
+        data = self._disk.read(witness.RECORD.size)
+        if witness.RECORD.unpack(data)[:2] != (witness.MAGIC, number):
+            return False
+        now = time.time()
+        before, run = self._seen.get((system, node, number), (b"", None))
+        if old:
+            self._seen[system, node, number] = data, None
+        elif data != before:
+            if run is None:
+                run = Run(node, now, now)
+                self.runs[system].append(run)
+            run.last = now
+            self._seen[system, node, number] = data, run
+        return True
+
+    def holders(self, system: str) -> set[int]:
+        now = time.time()
+        return {run.node for run in list(self.runs[system]) if now - run.last < ALIVE_SECONDS}
 
 
 def twice(found: Sequence[Run], since: float) -> float:
     """For how many seconds since then two nodes were the service at once."""
     total = 0.0
-    for number, one in enumerate(found):
-        for other in found[number + 1 :]:
-            if one.node != other.node:
-                total += max(0.0, min(one.last, other.last) - max(one.first, other.first, since))
+    for one, other in itertools.combinations(found, 2):
+        if one.node != other.node:
+            total += max(0.0, min(one.last, other.last) - max(one.first, other.first, since))
     return total
-
-
-def holders(lab: Lab, system: str) -> set[int]:
-    now = time.time()
-    return {run.node for run in runs(lab, system) if now - run.last < ALIVE_SECONDS}
 
 
 @dataclass
@@ -165,20 +197,22 @@ class Contest:
         self.lab, self.systems, self.resets = lab, systems, resets
         self.victim, *self.others = lab.nodes()
         self.tallies: dict[tuple[str, str], Tally] = defaultdict(Tally)
+        self.watch = Watch(lab, systems)
+        self.watch.start()
 
     def settle(self) -> None:
         """Have the service run on the victim again, and nowhere else, for some seconds."""
         home = {self.victim.number}
-        if ETCD in self.systems and holders(self.lab, ETCD) != home:
+        if ETCD in self.systems and self.watch.holders(ETCD) != home:
             wait_until(lambda: self.victim.run("systemctl is-active bench-candidate").ok, 120, lambda: "no candidate")
             self.each("systemctl stop bench-candidate")
-            self._wait(lambda: holders(self.lab, ETCD) == home, SETTLE_SECONDS)
+            self._wait(lambda: self.watch.holders(ETCD) == home, SETTLE_SECONDS)
             self.each("systemctl start bench-candidate")
         steady = time.monotonic()
 
         def settled() -> bool:
             nonlocal steady
-            if any(holders(self.lab, system) != home for system in self.systems):
+            if any(self.watch.holders(system) != home for system in self.systems):
                 steady = time.monotonic()
             return time.monotonic() - steady > STEADY_SECONDS
 
@@ -189,7 +223,7 @@ class Contest:
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         def complaint() -> str:
-            places = {system: sorted(holders(self.lab, system)) for system in self.systems}
+            places = {system: sorted(self.watch.holders(system)) for system in self.systems}
             return f"not within {seconds:g} s; the services run on {places}"
 
         wait_until(condition, seconds, complaint)
@@ -200,7 +234,8 @@ class Contest:
 
         def begun() -> bool:
             for system in list(left):
-                starts = [run.first for run in runs(self.lab, system) if run.first > since]
+                found = list(self.watch.runs[system])
+                starts = [run.first for run in found if run.first > since and run.node != self.victim.number]
                 if starts:
                     self.tallies[kind, system].elsewhere.append(min(starts) - since)
                     left.remove(system)
@@ -210,7 +245,7 @@ class Contest:
 
     def count(self, kind: str, since: float) -> None:
         for system in self.systems:
-            self.tallies[kind, system].count(twice(runs(self.lab, system), since))
+            self.tallies[kind, system].count(twice(list(self.watch.runs[system]), since))
 
     def kill(self) -> None:
         began = time.time()
@@ -252,8 +287,15 @@ class Contest:
                 back = time.time()
                 self.settle()
                 self.count("back", back)
-                seconds = ", ".join(f"{name} {self.tallies[kind, name].elsewhere[-1]:.1f} s" for name in self.systems)
-                print(f"  {kind} {turn + 1} of {times}: {seconds}", flush=True)
+                told = [self.told(kind, system) for system in self.systems]
+                print(f"  {kind} {turn + 1} of {times}: {', '.join(told)}", flush=True)
+
+    def told(self, kind: str, system: str) -> str:
+        """What came of the last fault."""
+        tally, back = self.tallies[kind, system], self.tallies["back", system]
+        return (
+            f"{system} {tally.elsewhere[-1]:.1f} s, two for {tally.twice[-1]:.2f} s, at the return {back.twice[-1]:.2f}"
+        )
 
 
 def install_service(lab: Lab) -> None:

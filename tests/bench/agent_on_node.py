@@ -35,6 +35,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def serve(first: int, port: int, node: int) -> None:
     witness.FIRST, witness.PORT = first, port
+    witness.PULSES = first + witness.NODES * witness.RUNS * witness.SECTOR
     witness.serve(node)
 
 
