@@ -30,6 +30,9 @@ from .pieces import LARGEST
 
 LONGEST_LINE = 65536
 MOST_CONNECTIONS = 200
+MOST_STRANGERS = 20
+"""Connections of those who may not ask anything, and are told so: they must not take the place of others."""
+
 MOST_SIDE_BY_SIDE = 256
 IDLE_SECONDS = 60.0
 """A client that says nothing for so long, or does not take its answer, is let go."""
@@ -65,7 +68,7 @@ class Server:
     def __init__(self, verbs: Verbs, path: str = AGENT_SOCKET) -> None:
         self._verbs, self._path = verbs, path
         self._settings = Settings()
-        self._connections = 0
+        self._connections = self._strangers = 0
         self._server: asyncio.AbstractServer | None = None
 
     async def open(self) -> None:
@@ -88,15 +91,23 @@ class Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
+        rights: frozenset[str] | None = None
         try:
             if self._connections > MOST_CONNECTIONS:
                 await _answer(writer, {"error": f"{MOST_CONNECTIONS} connections are open already: close some"})
                 return
-            await Connection(self._verbs, self._rights(writer), reader, writer).serve()
+            rights = self._rights(writer)
+            if not rights:
+                self._strangers += 1
+                if self._strangers > MOST_STRANGERS:
+                    return
+            await Connection(self._verbs, rights, reader, writer).serve()
         except (OSError, asyncio.TimeoutError):
             return
         finally:
             self._connections -= 1
+            if rights == frozenset():
+                self._strangers -= 1
             writer.close()
 
     def _rights(self, writer: asyncio.StreamWriter) -> frozenset[str]:
