@@ -50,36 +50,36 @@ _ADDRESS = re.compile(r"^\s*(?:ring\d+_addr|bindnetaddr|mcastaddr):\s*(\S+)\s*$"
 
 _FILE = """{mark} from /etc/ocfs2/cluster.conf. Changes are overwritten.
 totem {{
-	version: 2
-	cluster_name: {name}
-	transport: knet
-	crypto_cipher: aes256
-	crypto_hash: sha256
-	token: {token}
-	token_coefficient: 0
-	interface {{
-		linknumber: 0
-		mcastport: {port}
-	}}
+\tversion: 2
+\tcluster_name: {name}
+\ttransport: knet
+\tcrypto_cipher: aes256
+\tcrypto_hash: sha256
+\ttoken: {token}
+\ttoken_coefficient: 0
+\tinterface {{
+\t\tlinknumber: 0
+\t\tmcastport: {port}
+\t}}
 }}
 
 nodelist {{
 {nodes}}}
 
 {votes}logging {{
-	to_syslog: yes
-	to_logfile: no
-	to_stderr: no
+\tto_syslog: yes
+\tto_logfile: no
+\tto_stderr: no
 }}
 """
-_NODE = """	node {{
-		name: {name}
-		nodeid: {node_id}
-		ring0_addr: {address}
-	}}
+_NODE = """\tnode {{
+\t\tname: {name}
+\t\tnodeid: {node_id}
+\t\tring0_addr: {address}
+\t}}
 """
 _VOTES = """quorum {{
-	provider: corosync_votequorum
+\tprovider: corosync_votequorum
 {two}}}
 
 """

@@ -25,51 +25,51 @@ NODES = (Node("a", 0, "10.0.0.1"), Node("b", 1, "10.0.0.2"))
 CLUSTER = Cluster("lab", NODES)
 
 DEBIAN = """totem {
-	version: 2
-	cluster_name: debian
+\tversion: 2
+\tcluster_name: debian
 }
 nodelist {
-	# Change/uncomment/add node sections to match cluster configuration
-	node {
-		name: node1
-		nodeid: 1
-		ring0_addr: 127.0.0.1
-	}
+\t# Change/uncomment/add node sections to match cluster configuration
+\tnode {
+\t\tname: node1
+\t\tnodeid: 1
+\t\tring0_addr: 127.0.0.1
+\t}
 }
 """
 
 EXPECTED = """# Written by the Ansible collection ocfs2.o2cb from /etc/ocfs2/cluster.conf. Changes are overwritten.
 totem {
-	version: 2
-	cluster_name: lab
-	transport: knet
-	crypto_cipher: aes256
-	crypto_hash: sha256
-	token: 3000
-	token_coefficient: 0
-	interface {
-		linknumber: 0
-		mcastport: 5405
-	}
+\tversion: 2
+\tcluster_name: lab
+\ttransport: knet
+\tcrypto_cipher: aes256
+\tcrypto_hash: sha256
+\ttoken: 3000
+\ttoken_coefficient: 0
+\tinterface {
+\t\tlinknumber: 0
+\t\tmcastport: 5405
+\t}
 }
 
 nodelist {
-	node {
-		name: a
-		nodeid: 255
-		ring0_addr: 10.0.0.1
-	}
-	node {
-		name: b
-		nodeid: 1
-		ring0_addr: 10.0.0.2
-	}
+\tnode {
+\t\tname: a
+\t\tnodeid: 255
+\t\tring0_addr: 10.0.0.1
+\t}
+\tnode {
+\t\tname: b
+\t\tnodeid: 1
+\t\tring0_addr: 10.0.0.2
+\t}
 }
 
 logging {
-	to_syslog: yes
-	to_logfile: no
-	to_stderr: no
+\tto_syslog: yes
+\tto_logfile: no
+\tto_stderr: no
 }
 """
 
