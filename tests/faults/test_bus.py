@@ -58,7 +58,7 @@ def read(node: Node) -> Record:
     found = Record(node.name)
     history, last = "", 0
     for line in node.run(f"cat {LOG} 2>/dev/null", timeout=120).stdout.splitlines():
-        kind, _, rest = line.partition(" ")
+        kind, _space, rest = line.partition(" ")
         if kind == "S":
             history, position, _members = rest.split(" ", 2)
             last = int(position)
@@ -101,7 +101,7 @@ def compare(records: list[Record]) -> dict[str, Any]:
             assert seen[name][1] == position, f"{name} is at {seen[name]}, and its sender was told {position}"
     last_number: dict[str, int] = defaultdict(lambda: -1)
     for place in sorted(order):
-        sender, _, number = order[place][0].rpartition("-")
+        sender, _dash, number = order[place][0].rpartition("-")
         assert int(number) > last_number[sender], f"{order[place][0]} after {last_number[sender]}"
         last_number[sender] = int(number)
     return {

@@ -111,7 +111,7 @@ def _upgrade(systemd: Systemd) -> None:
         before = Client().ask("members")
         _end(systemd)
         deadline = time.monotonic() + BACK_SECONDS
-        while before["on_bus"] and not _is_back(before):
+        while before.get("on_bus") and not _is_back(before):
             if time.monotonic() > deadline:
                 raise O2cbError(f"o2agent is not back on the bus after {BACK_SECONDS:g} s: see `o2ctl members`")
             time.sleep(PAUSE)
@@ -130,7 +130,7 @@ def _is_back(before: Mapping[str, Any]) -> bool:
         now = Client().ask("members")
     except O2cbError:
         return False
-    return bool(now["on_bus"]) and now["incarnation"] != before["incarnation"]
+    return bool(now["on_bus"]) and now.get("incarnation") != before.get("incarnation")
 
 
 def _reload() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..o2cb.errors import O2cbError
 from . import membership
-from .exchange import LONGEST_SECONDS, SEND_SECONDS, Exchange
+from .exchange import INTERNAL, LONGEST_SECONDS, SEND_SECONDS, Exchange
 from .listener import Listener
 from .server import Stream, Verb
 from .transport.links import Peer
@@ -72,19 +72,19 @@ class MessageVerbs:
 
     async def send(self, message: dict[str, Any]) -> dict[str, Any]:
         head = {"to": _nodes(message)} if message.get("to") is not None else {}
-        position = await self._exchange.send(str(message["channel"]), message["data"], head, _seconds(message))
+        position = await self._exchange.send(_channel(message), message["data"], head, _seconds(message))
         return {"position": position}
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         to = _nodes(message) if message.get("to") is not None else None
-        found = await self._exchange.ask(str(message["channel"]), message["data"], to, _seconds(message))
+        found = await self._exchange.ask(_channel(message), message["data"], to, _seconds(message))
         answers: dict[int, bytes] = found.pop("answers")
         lengths = [[node, len(data)] for node, data in answers.items()]
         return {**found, "answers": lengths, "data": b"".join(answers.values())}
 
     async def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         position = await self._exchange.answer(
-            str(message["channel"]), str(message["to_question"]), message["data"], _seconds(message)
+            _channel(message), str(message["to_question"]), message["data"], _seconds(message)
         )
         return {"position": position}
 
@@ -110,8 +110,19 @@ def _seconds(message: Mapping[str, Any]) -> float:
     return float(seconds)
 
 
+def _channel(message: Mapping[str, Any]) -> str:
+    channel = str(message["channel"])
+    if channel == INTERNAL:
+        raise O2cbError(f"channel {INTERNAL!r} belongs to the agents: choose another name")
+    return channel
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _nodes(message: Mapping[str, Any]) -> list[int]:
     to = message["to"]
-    if not isinstance(to, list) or not to or not all(type(node) is int for node in to):
+    if not isinstance(to, list) or not to or not all(map(_is_number, to)):
         raise O2cbError(f"to is {to!r}: give a list of node numbers")
     return to

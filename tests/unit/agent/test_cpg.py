@@ -545,7 +545,7 @@ def test_a_corosync_that_runs_as_another_node_is_not_used() -> None:
         await agent.open(Told())
         await until(lambda: "runs as node 1" in agent.troubles()[1])
         await agent.close()
-        assert owner.members == {}
+        await until(lambda: owner.members == {})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal, "write", lambda *_words, **_fields: None)

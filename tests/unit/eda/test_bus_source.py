@@ -27,7 +27,7 @@ CONNECTED = {"type": "connected", "members": ["node1", "node2"], "quorate": True
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def agent(*lines: tuple[dict[str, Any], bytes], seen: list[Any] | None = None, members: Any = MEMBERS) -> Talk:
+def agent(*lines: tuple[dict[str, Any], bytes], seen: list[Any] | None = None, members: Any = None) -> Talk:
     """One that gives these lines with their data to who listens, and hangs up."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,7 +36,7 @@ def agent(*lines: tuple[dict[str, Any], bytes], seen: list[Any] | None = None, m
             if seen is not None:
                 seen.append(request)
             if request["op"] == "members":
-                writer.write(json.dumps(members).encode() + b"\n")
+                writer.write(json.dumps(members or MEMBERS).encode() + b"\n")
                 continue
             writer.write(json.dumps(BEGUN).encode() + b"\n")
             for facts, data in lines:

@@ -86,10 +86,10 @@ class Link(asyncio.Protocol):
         if self.up:
             self._owner.events.received(self.node, received)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._owner.went_down(self)
         if not self.ended.done():
-            self.ended.set_result(self._why or (_words(error) if error else "the other side has closed the connection"))
+            self.ended.set_result(self._why or (_words(exc) if exc else "the other side has closed the connection"))
 
     def write(self, given: Sequence[Frame]) -> None:
         transport = self._transport
