@@ -222,7 +222,9 @@ def test_a_second_signal_does_not_wait(agent, tmp_path, capfd):
 @pytest.mark.parametrize("verb", ["send", "ask"])
 def test_nodes_are_named_or_numbered(agent, capfd, verb, monkeypatch):
     served = agent()
-    monkeypatch.setattr(client.Client, "question", lambda _self, *what: (nothing for nothing in ()).throw(KeyError(what[2])))
+    monkeypatch.setattr(
+        client.Client, "question", lambda _self, *what: (nothing for nothing in ()).throw(KeyError(what[2]))
+    )
     if verb == "send":
         assert commands.main(["send", "c", "x", "--to", "node2", "--to", "1"]) == 0
         assert served.requests[-1] == ({"op": "send", "channel": "c", "seconds": 30.0, "to": [2, 1], "length": 1}, b"x")
