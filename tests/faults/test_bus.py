@@ -125,7 +125,7 @@ def hosts(agents: list[Node]) -> Iterator[list[Node]]:
     text = (REFEREE / "talker.py").read_text(encoding="utf-8")
     for node in agents:
         hush(node)
-        node.run(f"rm -f {LOG} {SENT}; cat > /root/talker.py", stdin=text, timeout=60, check=True)
+        node.run(f"rm -f {LOG} {SENT}; cat > /root/talker.py && sync", stdin=text, timeout=60, check=True)
     wait_until_all_are_up(agents)
     yield agents
     for node in agents:
