@@ -20,7 +20,6 @@ from typing import Any
 from ..o2cb.errors import O2cbError
 from . import journal, membership, pieces
 from .bus.log import BusFull
-from .bus.settings import Settings
 from .bus.view import AGENT_DOWN, MESSAGE, Entry, Ident
 from .listener import Listener
 from .membership import Membership
@@ -291,9 +290,6 @@ class Exchange:
     def waits(self) -> list[str]:
         """What the bus waits for, in words."""
         return [self.off] if self.messenger is None else self.messenger.waits()
-
-    def settings(self) -> Settings:
-        return self._working().core.settings
 
     def _working(self) -> Messenger:
         if self.messenger is None or not self.messenger.is_member():

@@ -33,8 +33,8 @@ GATHER_BYTES = 1 << 18
 class Listener:
     """One client. `channels` are those it wants messages of, or None for all; `events` says whether it wants those."""
 
-    def __init__(self, channels: frozenset[str] | None, events: bool, wants_all_nodes: bool = False) -> None:
-        self._channels, self._events, self._all = channels, events, wants_all_nodes
+    def __init__(self, channels: frozenset[str] | None, events: bool) -> None:
+        self._channels, self._events = channels, events
         self._queue: deque[bytes] = deque()
         self._bytes = 0
         self._ready = asyncio.Event()
