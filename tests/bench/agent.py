@@ -48,7 +48,7 @@ WITNESS = Path(witness.__file__)
 
 LEASE_SECONDS = 10
 THRESHOLD = 7
-DEAD_SECONDS = (THRESHOLD - 1) * 2
+DEAD_SECONDS = THRESHOLD * 2
 LOOK_SECONDS = 0.01
 ALIVE_SECONDS = 1.0
 """Who has not written for so long is not the service any more."""
@@ -164,30 +164,26 @@ class Watch(threading.Thread):
         return {run.node for run in list(self.runs[system]) if now - run.last < ALIVE_SECONDS}
 
 
-def twice(found: Sequence[Run], since: float) -> float:
-    """For how many seconds since then two nodes were the service at once."""
-    total = 0.0
-    for one, other in itertools.combinations(found, 2):
-        if one.node != other.node:
-            total += max(0.0, min(one.last, other.last) - max(one.first, other.first, since))
-    return total
+def twice(found: Sequence[Run], since: float) -> list[float]:
+    """Each time since then that two nodes were the service at once, in seconds: 0.0 where one beat was seen of one."""
+    pairs = ((one, other) for one, other in itertools.combinations(found, 2) if one.node != other.node)
+    spans = (min(one.last, other.last) - max(one.first, other.first, since) for one, other in pairs)
+    return [span for span in spans if span >= 0]
 
 
 @dataclass
 class Tally:
-    """What came of one kind of fault: seconds until the service began elsewhere, and in which two nodes were it."""
+    """What came of one kind of fault: seconds until the service began elsewhere, and for each fault the times at which
+    two nodes were it."""
 
     elsewhere: list[float] = field(default_factory=list)
-    twice: list[float] = field(default_factory=list)
-
-    def count(self, seconds: float) -> None:
-        self.twice.append(seconds)
+    twice: list[list[float]] = field(default_factory=list)
 
     @property
     def worst(self) -> str:
-        number = sum(seconds > 0 for seconds in self.twice)
-        longest = f", up to {max(self.twice):.1f} s" if number else ""
-        return f"{number} of {len(self.twice)}{longest}"
+        harmed = [sum(spans) for spans in self.twice if spans]
+        longest = f", up to {max(harmed):.2f} s" if harmed else ""
+        return f"{len(harmed)} of {len(self.twice)}{longest}"
 
 
 class Contest:
@@ -245,7 +241,7 @@ class Contest:
 
     def count(self, kind: str, since: float) -> None:
         for system in self.systems:
-            self.tallies[kind, system].count(twice(list(self.watch.runs[system]), since))
+            self.tallies[kind, system].twice.append(twice(list(self.watch.runs[system]), since))
 
     def kill(self) -> None:
         began = time.time()
@@ -292,10 +288,13 @@ class Contest:
 
     def told(self, kind: str, system: str) -> str:
         """What came of the last fault."""
-        tally, back = self.tallies[kind, system], self.tallies["back", system]
-        return (
-            f"{system} {tally.elsewhere[-1]:.1f} s, two for {tally.twice[-1]:.2f} s, at the return {back.twice[-1]:.2f}"
-        )
+        tally = self.tallies[kind, system]
+        harm = [f"two {when} for {sum(spans):.2f} s" for when, spans in self._last(kind, system) if spans]
+        return ", ".join([f"{system} {tally.elsewhere[-1]:.1f} s", *harm])
+
+    def _last(self, kind: str, system: str) -> list[tuple[str, list[float]]]:
+        back = self.tallies["back", system].twice[-1]
+        return [("in the fault", self.tallies[kind, system].twice[-1]), ("at the return", back)]
 
 
 def install_service(lab: Lab) -> None:

@@ -109,18 +109,20 @@ def follow(unit: str, fifo: str) -> None:
 
 
 def usage(seconds: float, units: list[str]) -> dict[str, Any]:
-    """Of each unit, now and in so many seconds: KiB of memory (PSS) and processor seconds a minute."""
+    """Of each unit: processor seconds a minute over so many seconds, and then KiB of memory (PSS), in all and in the
+    first process, and the number of processes."""
     groups = {unit: f"/sys/fs/cgroup/system.slice/{unit}/cgroup.procs" for unit in units}
     before = {unit: _processor_seconds(path) for unit, path in groups.items()}
     time.sleep(seconds)
     found = {}
     for unit, path in groups.items():
         used = (_processor_seconds(path) - before[unit]) * 60 / seconds
+        pids = _pids(path)
         found[unit] = {
             "cpu": used,
-            "pss": _memory(path, "Pss:"),
-            "rss": _memory(path, "Rss:"),
-            "processes": _pids(path),
+            "pss": sum(map(_memory, pids)),
+            "main": _memory(_main(unit)),
+            "processes": len(pids),
         }
     return found
 
