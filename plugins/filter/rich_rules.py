@@ -26,7 +26,12 @@ options:
     type: list
     elements: int
     default: []
-positional: more
+  udp:
+    description: UDP ports, such as that of corosync.
+    type: list
+    elements: int
+    default: []
+positional: more, udp
 author:
   - the ocfs2.o2cb authors (!UNKNOWN)
 """

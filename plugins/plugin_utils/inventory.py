@@ -138,11 +138,12 @@ def _told(member: Mapping[str, Any] | str) -> str:
     return f"node {model.Node.from_mapping(member)}"
 
 
-def rich_rules(nodes: Sequence[Mapping[str, Any]], more: Sequence[int] = ()) -> list[str]:
+def rich_rules(nodes: Sequence[Mapping[str, Any]], more: Sequence[int] = (), udp: Sequence[int] = ()) -> list[str]:
     """firewalld's rich rules that accept the cluster's ports from each of its nodes, as it lists them itself."""
-    ports = sorted({int(node["port"]) for node in nodes} | {int(port) for port in more})
+    tcp = sorted({int(node["port"]) for node in nodes} | {int(port) for port in more})
+    ports = [*((port, "tcp") for port in tcp), *((port, "udp") for port in sorted(map(int, udp)))]
     return [
-        f'rule family="ipv4" source address="{node["address"]}" port port="{port}" protocol="tcp" accept'
+        f'rule family="ipv4" source address="{node["address"]}" port port="{port}" protocol="{protocol}" accept'
         for node in nodes
-        for port in ports
+        for port, protocol in ports
     ]
