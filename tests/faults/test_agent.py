@@ -34,6 +34,14 @@ DEAD_SECONDS = SETTINGS["o2cb_heartbeat_dead_threshold"] * 2
 """The dead time: after so long without a beat the others count a node as dead (o2hb's threshold, a beat each 2 s; each
 node writes it into its block as `hb_dead_ms`). A node that cannot write resets itself two seconds before that."""
 
+RECOVERY_SECONDS = 10.0
+"""o2dlm's recovery thread looks every 5 s, and then waits for 5 s until it looks whether the other nodes have sent what
+they know (DLM_RECO_THREAD_TIMEOUT_MS in fs/ocfs2/dlm/dlmrecovery.c). Nothing outside of the kernel can hurry it."""
+
+BEAT_SECONDS = 2.0
+OURS_SECONDS = 3.0
+"""From the end of the recovery until the service runs: the lock, the address with its probes, the start of Python."""
+
 UNIT = """[Service]
 ExecStart=/usr/bin/python3 /root/witness.py serve {number}
 ExecStop=/bin/sleep {stop}
@@ -348,7 +356,7 @@ def spread(seconds: list[float]) -> str:
 def test_when_a_node_dies_its_resource_runs_elsewhere_in_time(hosts: list[Node]) -> None:
     """And never before the kernel of the node that runs it then has evicted the dead one."""
     define(hosts)
-    taken, waited = [], []
+    taken, waited, ours = [], [], []
     for turn in range(NODE_KILLS):
         victim = wait_until_it_runs(hosts)
         others = [node for node in hosts if node is not victim]
@@ -358,21 +366,26 @@ def test_when_a_node_dies_its_resource_runs_elsewhere_in_time(hosts: list[Node])
         started = first_start_after(taking, died)
         gone = evicted(victim, taking, died)
         recovered = max(kernel_said(node, "End recovery on domain o2agent", died) for node in others)
-        ours = agent_said(taking, "is ours", died)
+        locked = agent_said(taking, "is ours", died)
         taken.append(started - died)
         waited.append(started - gone)
+        ours.append(started - max(gone, recovered))
         print(
             f"turn {turn}: {victim.name} died at {died:.2f}, {taking.name} evicted it at {gone:.2f}"
-            f" (+{gone - died:.2f}), recovered +{recovered - died:.2f}, has the lock +{ours - died:.2f}, runs it at"
+            f" (+{gone - died:.2f}), recovered +{recovered - died:.2f}, has the lock +{locked - died:.2f}, runs it at"
             f" {started:.2f} (+{taken[-1]:.2f})",
             flush=True,
         )
         assert started > gone, f"turn {turn}: it ran {gone - started:.2f} s before the dead node was evicted"
         victim.boot()
         wait_for(victim, BACK, BACK_SECONDS)
-    print(f"node killed, runs elsewhere after: {spread(taken)}; since the eviction: {spread(waited)}", flush=True)
-    assert statistics.median(taken) <= DEAD_SECONDS + 6, taken
-    assert max(taken) <= DEAD_SECONDS + 10, taken
+    print(
+        f"node killed, runs elsewhere after: {spread(taken)}; since the eviction: {spread(waited)}; since the end of "
+        f"the recovery: {spread(ours)}",
+        flush=True,
+    )
+    assert max(ours) <= OURS_SECONDS, ours
+    assert max(taken) <= DEAD_SECONDS + BEAT_SECONDS + RECOVERY_SECONDS + OURS_SECONDS, taken
 
 
 @pytest.mark.parametrize("seconds", [5, 30])

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-from typing import Mapping, Sequence
+from typing import Any, Coroutine, Mapping, Sequence
 
 from ..dlm import cgroups
 from ..o2cb import programs
@@ -63,6 +63,15 @@ async def run(command: Sequence[str], seconds: float, more: Mapping[str, str] | 
 class Actions:
     """What the agent does to parts. `environment` is what programs are told of their resource."""
 
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Beside everything else."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def state(self, part: Part) -> State:
         """What is known of it now. Never raises: what cannot be asked is not known."""
         try:
@@ -81,6 +90,7 @@ class Actions:
             await _systemctl(["start", part.unit], part.start_timeout)
         elif isinstance(part, Address):
             await _add_address(part)
+            self._begin(_announce_again(part))
         else:
             await _carry_out(part.start, part.start_timeout, environment)
         if await self.state(part) is not State.RUNS:
@@ -190,7 +200,18 @@ async def _add_address(part: Address) -> None:
         except O2cbError:
             await _remove_address(part)
             raise
-    await announce.gratuitous(part.device, interface.ip)
+    announce.gratuitous(part.device, interface.ip)
+
+
+async def _announce_again(part: Address) -> None:
+    """As long as the address is here: nobody is told what is not so any more."""
+    interface = ipaddress.ip_interface(part.address)
+    with contextlib.suppress(O2cbError, OSError):
+        for _number in range(announce.REPEATS):
+            await asyncio.sleep(announce.REPEAT_SECONDS)
+            if not await _has_address(part):
+                return
+            announce.gratuitous(part.device, interface.ip)
 
 
 async def _duplicate_detection(part: Address) -> None:

@@ -19,10 +19,11 @@ from typing import Union
 
 from ..o2cb.errors import O2cbError
 
-PROBES, PROBE_SECONDS = 3, 0.2
+PROBES, PROBE_SECONDS = 3, 0.1
 """RFC 5227 probes for some seconds; a fail-over has less. Whoever answers at all answers within milliseconds."""
 
-ANNOUNCEMENTS, ANNOUNCE_SECONDS = 3, 0.05
+REPEATS, REPEAT_SECONDS = 2, 0.5
+"""An announcement can be lost, and nobody asks for it."""
 
 _ETH_P_ARP = 0x0806
 _ARP = struct.Struct("!HHBBH6s4s6s4s")
@@ -74,16 +75,13 @@ async def refuse_if_answered(device: str, address: Ip, seconds: float) -> None:
                     )
 
 
-async def gratuitous(device: str, address: Ip) -> None:
+def gratuitous(device: str, address: Ip) -> None:
     """Tell all on this network that the address is here."""
-    for number in range(ANNOUNCEMENTS):
-        if number:
-            await asyncio.sleep(ANNOUNCE_SECONDS)
-        if address.version == 4:
-            with _packets(device) as sock:
-                sock.send(arp(_hardware(sock, device), address.packed, address.packed))
-        else:
-            _advertise(device, address)
+    if address.version == 4:
+        with _packets(device) as sock:
+            sock.send(arp(_hardware(sock, device), address.packed, address.packed))
+    else:
+        _advertise(device, address)
 
 
 def _packets(device: str) -> socket.socket:

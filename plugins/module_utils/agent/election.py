@@ -22,7 +22,8 @@ has recovered it from a dead node. The others try when nobody has held it for so
 Hand-over. The process lock `wish:NAME` belongs to the one node that is to have the resource next. Its owner text says
 why: `move`, since somebody wants it there, or `prefer`, since its priority is higher. The holder sees it, stops,
 releases and leaves it alone for a while; anybody else who gets the lock meanwhile gives it back. Where the holder is
-told to move, its lock's owner text says `to N`, and node N wishes for it.
+told to move, its lock's owner text says `to N`: node N wishes for it, until it has it or that holder has thought better
+of it, and nobody else tries.
 """
 
 from __future__ import annotations
@@ -116,6 +117,9 @@ class Memory:
 
     pull: bool = False
     """An operator wants it here."""
+
+    asked_by: str = ""
+    """This node wishes for it since the label of that holder says so."""
 
     failures: list[float] = field(default_factory=list)
     given_up: int = 0
@@ -257,6 +261,9 @@ def _wishes(resource: Resource | None, seen: Seen, memory: Memory) -> str:
         return ""
     if memory.pull or seen.label == TO + seen.me:
         return MOVE
+    # It is under way here. Whoever else has the lock for a moment gives it back.
+    if memory.asked_by not in ("", seen.holder) and seen.wisher == seen.me:
+        return MOVE
     theirs, mine = resource.priority(seen.holder) if seen.holder else None, resource.priority(seen.me)
     # While nobody holds it in a hand-over, the wish stays what it was.
     if not seen.holder and seen.wisher == seen.me:
@@ -272,6 +279,8 @@ def _as_candidate(resource: Resource, seen: Seen, memory: Memory) -> Step:
         return Step(Do.WISH, text=wish)
     if seen.wisher not in ("", seen.me):
         return Step(Do.REST, seconds=1.0, text=f"{seen.wisher} is to run it")
+    if seen.label not in ("", TO + seen.me):
+        return Step(Do.REST, seconds=1.0, text=f"{seen.label[len(TO) :]} is to run it")
     place = rank(resource, seen)
     if seen.wisher == seen.me:
         return Step(Do.TAKE, seconds=HAND_OVER_SECONDS)

@@ -362,6 +362,7 @@ class Runner:
         if answer["held"]:
             self._wish = descriptors
             self.memory.yields = 0.0
+            self.memory.asked_by = self.seen.holder if self.seen.label == TO + self.seen.me else ""
             self._others = {**self._others, "wisher": self.seen.me, "wish": step.text}
             self._say("is wished for", why=step.text)
             self._tell(self.name)
@@ -372,7 +373,7 @@ class Runner:
         if self._wish:
             self._others = {**self._others, "wisher": "", "wish": ""}
         self._wish = []
-        self.memory.pull = False
+        self.memory.pull, self.memory.asked_by = False, ""
 
     async def _rest(self, seconds: float) -> None:
         """Until something is due or has changed. Others are looked at every second."""

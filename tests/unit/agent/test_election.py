@@ -54,6 +54,7 @@ memories = st.builds(
     retry=st.sampled_from([0.0, NOW + 5]),
     yields=st.sampled_from([0.0, NOW + 5]),
     stuck=st.sampled_from([0.0, NOW + 5]),
+    asked_by=st.sampled_from(["", "node2", "node3"]),
 )
 
 
@@ -123,10 +124,13 @@ def seen(held: bool = False, parts: tuple[State, ...] = (STOPPED, STOPPED), me: 
         (seen(held=True, parts=(RUNS, RUNS)), Memory(target="node2"), Do.LABEL, 0),
         (seen(held=True, parts=(RUNS, RUNS), label="to node2"), Memory(), Do.LABEL, 0),
         (seen(me="node2", holder="node1", label="to node2"), Memory(), Do.WISH, 0),
-        (seen(me="node2", holder="node1", label="to node3"), Memory(), Do.TAKE, 0),
+        (seen(me="node2", holder="node1", label="to node3"), Memory(), Do.REST, 0),
         (seen(me="node2", holder="node1", wisher="node3"), Memory(), Do.REST, 0),
         (seen(me="node2", holder="node1"), Memory(pull=True), Do.WISH, 0),
         (seen(me="node2", wisher="node2", wish="move"), Memory(), Do.TAKE, 0),
+        (seen(me="node2", wisher="node2", wish="move"), Memory(asked_by="node1"), Do.TAKE, 0),
+        (seen(me="node2", wisher="node2", wish="move", holder="node3"), Memory(asked_by="node1"), Do.TAKE, 0),
+        (seen(me="node2", wisher="node2", wish="move", holder="node1"), Memory(asked_by="node1"), Do.UNWISH, 0),
         (seen(wisher="node1", wish="move"), Memory(drained=True), Do.UNWISH, 0),
     ],
 )
