@@ -23,18 +23,20 @@ def authority(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -
     `wanted` is whether any host lacks something, or still trusts another one; `virgin`, whether `host` can make none.
     """
     found = {host: hostvars[host].get(REGISTERED, {}) for host in hosts}
-    counted = Counter(one["authority"] for one in found.values() if one.get("authority"))
-    signing = counted.most_common(1)[0][0] if counted else ""
-    host = next((host for host, one in found.items() if signing and one.get("authority") == signing), hosts[0])
-    agreed = bool(signing) and all(one.get("authority") == signing for one in found.values())
+    host, signing, agreed = _that_most_have({name: one.get("authority") or "" for name, one in found.items()})
     settled = agreed and all(one.get("good") and one.get("trusted") == [signing] for one in found.values())
     return {"host": host, "agreed": agreed, "wanted": not settled, "virgin": not found[host].get("openssl")}
 
 
 def ring_key(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """`host` has the key that most hosts have, or is to make one. `agreed` is whether all have it already."""
-    marks = {host: hostvars[host].get(RING, {}).get("key_mark", "") for host in hosts}
+    host, _mark, agreed = _that_most_have({host: hostvars[host].get(RING, {}).get("key_mark", "") for host in hosts})
+    return {"host": host, "agreed": agreed}
+
+
+def _that_most_have(marks: Mapping[str, str]) -> tuple[str, str, bool]:
+    """A host with the mark that most hosts have, the mark, and whether all have it. Without any: the first host."""
     counted = Counter(mark for mark in marks.values() if mark)
     mark = counted.most_common(1)[0][0] if counted else ""
-    host = next((host for host, one in marks.items() if mark and one == mark), hosts[0])
-    return {"host": host, "agreed": bool(mark) and set(marks.values()) == {mark}}
+    host = next((host for host, one in marks.items() if one == mark), next(iter(marks)))
+    return host, mark, bool(mark) and set(marks.values()) == {mark}
