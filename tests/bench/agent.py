@@ -300,10 +300,10 @@ class Contest:
 def install_service(lab: Lab) -> None:
     def install(node: Node) -> None:
         locks.install_programs(node, PROGRAMS)
-        node.run("cat > /root/witness.py", stdin=WITNESS.read_text(encoding="utf-8"), check=True)
+        node.put("/root/witness.py", WITNESS.read_text(encoding="utf-8"))
         for number, system in enumerate(SYSTEMS):
             text = SERVICE.format(first=first(system), port=witness.PORT + number, node=node.number)
-            node.run(f"cat > /etc/systemd/system/{unit(system)}", stdin=text, check=True)
+            node.put(f"/etc/systemd/system/{unit(system)}", text)
         node.run("systemctl daemon-reload", check=True)
 
     lab.each(install)
@@ -314,11 +314,11 @@ def install_peers(lab: Lab) -> None:
         node.run("apt-get -qq install --yes keepalived", timeout=300, check=True)
         priority = 250 - 50 * node.number
         text = KEEPALIVED.format(name=node.name, priority=priority, address=ADDRESSES[VRRP], unit=unit(VRRP))
-        node.run("cat > /etc/keepalived/keepalived.conf", stdin=text, check=True)
+        node.put("/etc/keepalived/keepalived.conf", text)
         node.run("systemctl enable keepalived && systemctl restart keepalived", timeout=60, check=True)
         locks.install_etcd(node)
         candidate = "/etc/systemd/system/bench-candidate.service"
-        node.run(f"cat > {candidate}", stdin=CANDIDATE.format(unit=unit(ETCD), seconds=LEASE_SECONDS), check=True)
+        node.put(candidate, CANDIDATE.format(unit=unit(ETCD), seconds=LEASE_SECONDS))
         node.run("systemctl daemon-reload && systemctl enable --now bench-candidate", timeout=60, check=True)
 
     lab.each(install)

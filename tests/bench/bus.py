@@ -40,7 +40,7 @@ def provisioned(nodes: int, corosync: bool) -> Lab:
     provision.play(NAME, *play)
     text = PROGRAM.read_text(encoding="utf-8")
     for node in lab.nodes():
-        node.run("cat > /root/bus_on_node.py", stdin=text, check=True)
+        node.put("/root/bus_on_node.py", text)
     return lab
 
 

@@ -47,7 +47,7 @@ def install_programs(node: Node, names: Sequence[str]) -> None:
     """What runs on the nodes."""
     for name in names:
         text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-        node.run(f"cat > /root/{name}", stdin=text, check=True)
+        node.put(f"/root/{name}", text)
 
 
 def ask(node: Node, words: str, seconds: float = 120) -> float:
@@ -96,7 +96,7 @@ def install_etcd(node: Node) -> None:
         "INITIAL_CLUSTER": members,
     }
     text = "".join(f"ETCD_{key}={value}\n" for key, value in settings.items())
-    node.run("cat > /etc/default/etcd", stdin=text, check=True)
+    node.put("/etc/default/etcd", text)
     node.run("systemctl enable etcd && systemctl restart etcd", timeout=120, check=True)
 
 

@@ -54,7 +54,8 @@ def gathered(nodes: list[Node]) -> Iterator[None]:
     text = (REFEREE / "talker.py").read_text(encoding="utf-8")
     for node in nodes:
         hush(node)
-        node.run(f"rm -f {LOG} {SENT}; cat > /root/talker.py && sync", stdin=text, timeout=60, check=True)
+        node.run(f"rm -f {LOG} {SENT}", check=True)
+        node.put("/root/talker.py", text)
     wait_until_all_are_up(nodes)
     yield
     for node in nodes:

@@ -107,7 +107,7 @@ def provisioned(lab: Lab, controller: Controller) -> list[Node]:
         node.run(RELEASE_ALL, check=True, timeout=120)
         for program in ("player.py", "foreign.py"):
             text = (REFEREE / program).read_text(encoding="utf-8")
-            node.run(f"cat > /root/{program}", stdin=text, check=True, timeout=60)
+            node.put(f"/root/{program}", text)
     return lab.nodes()
 
 

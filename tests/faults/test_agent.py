@@ -57,8 +57,8 @@ def agents(lab: Lab, controller: Controller, provisioned: list[Node]) -> list[No
     """The nodes, with o2agent and a service to run."""
     text = (REFEREE / "witness.py").read_text(encoding="utf-8")
     for node in provisioned:
-        node.run("cat > /root/witness.py", stdin=text, check=True)
-        node.run("cat > /etc/systemd/system/witness.service", stdin=UNIT.format(number=node.number, stop=0), check=True)
+        node.put("/root/witness.py", text)
+        node.put("/etc/systemd/system/witness.service", UNIT.format(number=node.number, stop=0))
         node.run("systemctl daemon-reload", check=True)
     controller.play("ocfs2.o2cb.resources", o2cb_locks=True, o2cb_agent_purge=True)
     return provisioned
@@ -452,7 +452,7 @@ def test_a_node_whose_heartbeat_disks_hang_does_not_go_on_beside_another(hosts: 
     victim = wait_until_it_runs(hosts)
     boots = victim.boots()
     hang, back = (disks.script(list(disks.HEARTBEAT), mode) for mode in ("hang", "ok"))
-    victim.run("cat > /root/hang.sh", stdin=f"{hang}\nsleep {share * DEAD_SECONDS}\n{back}\n", check=True)
+    victim.put("/root/hang.sh", f"{hang}\nsleep {share * DEAD_SECONDS}\n{back}\n")
     began = time.time()
     victim.run("systemd-run --collect --no-block sh /root/hang.sh", check=True)
     if share * DEAD_SECONDS < DEAD_SECONDS - 2:
@@ -522,7 +522,7 @@ def test_a_drained_node_gives_up_all_and_gets_back_what_prefers_it(hosts: list[N
     for number in range(10):
         unit = f"[Service]\nExecStart=/bin/sleep {1000000 + number}\n"
         for node in hosts:
-            node.run(f"cat > /etc/systemd/system/drain{number}.service", stdin=unit, check=True)
+            node.put(f"/etc/systemd/system/drain{number}.service", unit)
     for node in hosts:
         node.run("systemctl daemon-reload", check=True)
     for number in range(10):
@@ -543,7 +543,8 @@ def test_a_drained_node_gives_up_all_and_gets_back_what_prefers_it(hosts: list[N
 
 def unit(nodes: list[Node], name: str, text: str) -> None:
     for node in nodes:
-        node.run(f"cat > /etc/systemd/system/{name} && systemctl daemon-reload", stdin=text, check=True)
+        node.put(f"/etc/systemd/system/{name}", text)
+        node.run("systemctl daemon-reload", check=True)
 
 
 def test_what_fails_everywhere_backs_off_and_says_why(hosts: list[Node]) -> None:
@@ -584,7 +585,7 @@ esac
 def test_a_check_that_flaps_ends_in_back_off_everywhere(hosts: list[Node], code: int) -> None:
     """Each third check says that it does not run (3), or that it does not know (1)."""
     for node in hosts:
-        node.run("cat > /root/flapping", stdin=FLAPPING.format(code=code), check=True)
+        node.put("/root/flapping", FLAPPING.format(code=code))
         node.run("chmod 755 /root/flapping; rm -rf /run/flaps; mkdir /run/flaps", check=True)
     parts = [{verb: ["/root/flapping", verb] for verb in ("start", "stop", "check")}]
     define(hosts, "flaps", parts=parts, backoff=600, check_interval=1)
@@ -665,7 +666,7 @@ def test_no_nonsense_on_its_socket_disturbs_the_agent(hosts: list[Node]) -> None
     define(hosts, prefer=hosts[0].name)
     assert wait_until_it_runs(hosts) is hosts[0]
     text = (REFEREE / "fuzz.py").read_text(encoding="utf-8")
-    hosts[0].run("cat > /root/fuzz.py", stdin=text, check=True)
+    hosts[0].put("/root/fuzz.py", text)
     done = hosts[0].run(f"python3 /root/fuzz.py {FUZZ} {FUZZ}", timeout=60 + FUZZ / 100, check=True)
     found = json.loads(done.stdout)
     assert found["same"], "the agent was started anew"
@@ -703,7 +704,7 @@ print(slowest)
 def test_slow_clients_hold_up_nobody(hosts: list[Node]) -> None:
     define(hosts, prefer=hosts[0].name)
     assert wait_until_it_runs(hosts) is hosts[0]
-    hosts[0].run("cat > /root/slow.py", stdin=SLOW, check=True)
+    hosts[0].put("/root/slow.py", SLOW)
     hosts[0].run("systemd-run --collect --unit slow python3 /root/slow.py", check=True)
     wait_for(hosts[0], "journalctl -u slow | grep -q connected", 30)
     done = hosts[0].run(f"PYTHONPATH={PROGRAM} python3 -", stdin=ASK, timeout=60, check=True)

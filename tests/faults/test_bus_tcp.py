@@ -147,7 +147,7 @@ def test_a_million_frames_of_nonsense_and_strangers_disturb_nobody(hosts: list[N
     others = [node for node in hosts if node is not foe]
     target = min(others, key=lambda node: node.number)
     text = (REFEREE / "fuzz_frames.py").read_text(encoding="utf-8")
-    foe.run("cat > /root/fuzz_frames.py", stdin=text, timeout=60, check=True)
+    foe.put("/root/fuzz_frames.py", text)
     before = [incarnation_and_memory(node) for node in others]
     words = f"{foe.address} {target.number} {target.address} {PORTS[TCP]} {FRAMES} {FRAMES}"
     with talking(others, pace=0.2), foe.changed("systemctl stop o2agent", "systemctl start o2agent"):

@@ -63,7 +63,7 @@ def equipped(lab: Lab, controller: Controller, provisioned: list[Node]) -> list[
             (EXAMPLE.read_text(encoding="utf-8"), "/root/clvmd_like.py"),
             (UNIT, "/etc/systemd/system/clvmd_like.service"),
         ):
-            node.run(f"cat > {target}", stdin=source, check=True, timeout=60)
+            node.put(target, source)
         node.run("systemctl daemon-reload", check=True, timeout=60)
     for node in provisioned:
         wait_for(node, "o2ctl members --json | grep -q '\"on_bus\": true'", BACK_SECONDS)

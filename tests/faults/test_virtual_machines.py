@@ -46,7 +46,7 @@ def hosts(provisioned: list[Node], controller: Controller) -> list[Node]:
     run = controller.play("ocfs2.o2cb.virtual_machines", seconds=1200, o2cb_locks=True, o2cb_libvirt_packages=PACKAGES)
     assert run.rc == 0, run.output
     for node in provisioned:
-        node.run("cat > /root/hypervisor.py", stdin=PROGRAM.read_text(encoding="utf-8"), check=True)
+        node.put("/root/hypervisor.py", PROGRAM.read_text(encoding="utf-8"))
     return provisioned
 
 

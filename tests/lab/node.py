@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import signal
+import shlex
 import subprocess
 import sys
 import time
@@ -263,6 +264,11 @@ class Node:
                 f"{self.name}: `{script}` ended with {result.rc}: {result.stderr.strip() or result.stdout.strip()}"
             )
         return result
+
+    def put(self, path: str, text: str) -> None:
+        """Write a file, so that it outlives a power cut."""
+        name = shlex.quote(path)
+        self.run(f"cat > {name} && sync {name}", stdin=text, check=True)
 
     @contextmanager
     def changed(self, change: str, back: str) -> Iterator[None]:
