@@ -13,7 +13,7 @@ import base64
 import binascii
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..o2cb import conf, files, programs
@@ -26,6 +26,9 @@ from . import corosync
 from .corosync import AUTHKEY, DROP_IN, PATH, SERVICE
 
 KEY_MODE = 0o400
+UNREAD = "/run/ocfs2.o2cb.corosync"
+"""There from the writing of a file until corosync has read it: a run that broke off in between is made good."""
+
 _ENCODING = "latin-1"
 """Bytes as text, one to one."""
 
@@ -55,19 +58,29 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
         )
     result = Plan()
     text = corosync.render(cluster, options["token"], options["port"], options["quorum"])
-    if _text(result, DROP_IN, corosync.drop_in()):
+    if _text(result, DROP_IN, corosync.drop_in(), files.write):
         result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
     new_key = _write_key(result, options["key"])
-    changed = _text(result, PATH, text)
+    changed = _text(result, PATH, text, _write)
     if systemd.disabled((SERVICE,)):
         result.add(f"enable {SERVICE}", lambda: systemd.tell("enable", SERVICE))
     if not systemd.active(SERVICE):
-        result.add(f"start {SERVICE}", lambda: systemd.tell("start", SERVICE))
-    elif new_key or corosync.needs_restart(old or "", text):
-        result.add(f"restart {SERVICE}", lambda: systemd.tell("restart", SERVICE))
+        result.add(f"start {SERVICE}", lambda: _make_read(lambda: systemd.tell("start", SERVICE)))
+    elif new_key or corosync.needs_restart(old or "", text) or os.path.exists(UNREAD):
+        result.add(f"restart {SERVICE}", lambda: _make_read(lambda: systemd.tell("restart", SERVICE)))
     elif changed:
-        result.add("reload corosync", _reload)
+        result.add("reload corosync", lambda: _make_read(_reload))
     return result
+
+
+def _write(path: str, text: str, mode: int = 0o644, encoding: str = "utf-8") -> None:
+    files.write(UNREAD, "")
+    files.write(path, text, mode, encoding)
+
+
+def _make_read(tell: Callable[[], object]) -> None:
+    tell()
+    files.remove(UNREAD)
 
 
 def _cluster(options: Mapping[str, Any]) -> Cluster:
@@ -87,7 +100,7 @@ def _write_key(result: Plan, encoded: str | None) -> bool:
     if not key:
         raise O2cbError(f"{AUTHKEY} is not there: give the option key, which another node returns with create=true")
     if key != old:
-        result.add(f"write {AUTHKEY}", lambda: files.write(AUTHKEY, key.decode(_ENCODING), KEY_MODE, _ENCODING))
+        result.add(f"write {AUTHKEY}", lambda: _write(AUTHKEY, key.decode(_ENCODING), KEY_MODE, _ENCODING))
         result.add_diff(AUTHKEY, f"key {corosync.mark_of(old)}\n" if old else "", f"key {corosync.mark_of(key)}\n")
     if old and os.stat(AUTHKEY).st_mode & 0o777 != KEY_MODE:
         result.add(f"set the mode of {AUTHKEY}", lambda: os.chmod(AUTHKEY, KEY_MODE))
@@ -125,7 +138,7 @@ def _absent(old: str | None, systemd: Systemd) -> Plan:
     result = Plan()
     if old is None or not corosync.is_ours(old):
         return result
-    present = [path for path in (PATH, AUTHKEY, DROP_IN) if os.path.lexists(path)]
+    present = [path for path in (PATH, AUTHKEY, DROP_IN, UNREAD) if os.path.lexists(path)]
     if systemd.active(SERVICE) or systemd.enabled(SERVICE):
         result.add(f"stop and disable {SERVICE}", lambda: systemd.tell("disable", "--now", SERVICE))
     for path in present:
@@ -137,10 +150,10 @@ def _absent(old: str | None, systemd: Systemd) -> Plan:
     return result
 
 
-def _text(result: Plan, path: str, text: str) -> bool:
+def _text(result: Plan, path: str, text: str, write: Callable[[str, str], None]) -> bool:
     old = files.read(path)
     if old == text:
         return False
-    result.add(f"write {path}", lambda: files.write(path, text))
+    result.add(f"write {path}", lambda: write(path, text))
     result.add_diff(path, old or "", text)
     return True

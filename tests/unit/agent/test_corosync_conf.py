@@ -170,6 +170,7 @@ def node(tmp_path: Path) -> Iterator[Path]:
         for module in (corosync, corosync_install):
             for name, file in (("PATH", "corosync.conf"), ("AUTHKEY", "authkey"), ("DROP_IN", "unit.d/ours.conf")):
                 patch.setattr(module, name, str(tmp_path / file))
+        patch.setattr(corosync_install, "UNREAD", str(tmp_path / "unread"))
         patch.setattr(conf, "PATH", str(tmp_path / "cluster.conf"))
         yield tmp_path
 
@@ -210,6 +211,22 @@ def test_a_new_node_of_the_cluster_is_a_reload(node: Path, monkeypatch: pytest.M
     assert apply(FakeSystemd("runs")) == ["corosync.conf", "reload corosync"]
     assert "10.0.0.3" in (node / "corosync.conf").read_text()
     assert apply(FakeSystemd("runs"), purge=True) == ["corosync.conf", "reload corosync"]
+
+
+def test_what_a_run_has_written_and_corosync_not_read_is_made_good_by_the_next(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise O2cbError("the run is broken off")
+
+    apply(FakeSystemd("runs"))
+    (node / "corosync.conf").write_text(EXPECTED.replace("token: 3000", "token: 3500"))
+    monkeypatch.setattr(corosync_install, "_reload", broken)
+    with pytest.raises(O2cbError, match="broken off"):
+        apply(FakeSystemd("runs"))
+    assert (node / "corosync.conf").read_text() == EXPECTED
+    assert apply(FakeSystemd("runs")) == ["restart corosync.service"]
+    assert apply(FakeSystemd("runs")) == []
 
 
 def test_a_key_with_a_wrong_mode_is_mended_and_a_missing_one_is_named(node: Path) -> None:
