@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core, Link, Staging
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import Ordered, Start, Sync
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import Ack, Ordered, Start, Sync
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.sequencer import Follower, Sequencer
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.takeover import Founding, Takeover
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
@@ -353,6 +353,45 @@ class TellsNobody(Sequencer):
         return super()._sync(ask)._replace(stable=0)
 
 
+class BeginsAgain(Sequencer):
+    """Who is back, and has said what it has, is sent the beginning of the epoch once more, counted from its first entry
+    though that is forgotten."""
+
+    def ack(self, link: Link, frame: Ack) -> None:
+        follower = self.followers.get(link.node)
+        started = follower is None or follower.started
+        super().ack(link, frame)
+        if follower:
+            follower.started = started
+
+    def _stream(self, follower: Follower) -> None:
+        core, first = self.core, len(self.core.out)
+        base = core.log.base
+        begins = not follower.started
+        super()._stream(follower)
+        if begins and follower.keep < base:
+            core.out[first:] = [
+                effect._replace(frame=effect.frame._replace(position=effect.frame.position - base + follower.keep))
+                if isinstance(effect, effects.Send) and isinstance(effect.frame, Ordered)
+                else effect
+                for effect in core.out[first:]
+            ]
+
+
+class FollowsAnother(Core):
+    """Who learns the state of one bus takes that of another one."""
+
+    def taught(self) -> bool:
+        return False
+
+
+class LearnsInSilence(Core):
+    """Who learns, and has promised a later epoch, does not say so."""
+
+    def knows_better(self) -> bool:
+        return self.phase == self.MEMBER
+
+
 MUTANTS = {
     "acks-before-storing": Mutant(planted(AcksBeforeStoring), "ack before store", 0, "stable before delivered"),
     "delivers-unstable": Mutant(planted(DeliversUnstable), "deliver before stable", 0, "stable before delivered"),
@@ -406,5 +445,14 @@ MUTANTS = {
     "doubts-proofs": Mutant(planted(sequencer=DoubtsProofs), "no down in spite of the proof", 0, "progress"),
     "keeps-old-view": Mutant(planted(KeepsOldView), "the view before", 0, "same view"),
     "keeps-everything": Mutant(planted(KeepsEverything), "nothing is forgotten", 2, "bounded"),
+    "begins-again": Mutant(
+        planted(sequencer=BeginsAgain), "entries counted from one that is forgotten", 1063291, "same order"
+    ),
+    "follows-another": Mutant(
+        planted(FollowsAnother), "a learner leaves its sequencer for another bus", 1573620, "join after proof"
+    ),
+    "learns-in-silence": Mutant(
+        planted(LearnsInSilence), "a learner's later promise is not told", 1090401, "every end is told"
+    ),
     "tells-nobody": Mutant(planted(sequencer=TellsNobody), "what is stable is not told", 0, "delivered everywhere"),
 }

@@ -399,11 +399,19 @@ class Core:
     def _seek(self) -> None:
         """Ask to join where there is a sequencer; found a bus where there is none."""
         leads = max((link.leads for link in self.links.values()), default=NO_EPOCH)
+        if self.taught():
+            leads = self.promised
         if leads != NO_EPOCH:
             self.since = self.clock
             self.send_frame(leads[1], Join(self.accepted))
         elif self.clock - self.since > self.settings.found_after:
             self.try_to_lead()
+
+    def taught(self) -> bool:
+        """Whether a sequencer that can be reached counts on it that this one has the state of its bus, and no other."""
+        link = self.links.get(self.promised[1])
+        known = link is not None and link.incarnation == self.promised[2] and link.history == self.history
+        return self.phase == self.LEARNING and known
 
     def _tick_member(self) -> None:
         if not self.role:
@@ -540,8 +548,12 @@ class Core:
             if self.accepted == frame.epoch:
                 self.ack_due = self.ack_due or frame.ask
                 self.advance(frame.stable, frame.forgotten)
-        elif frame.epoch < self.promised and self.phase == self.MEMBER and link.history == self.history:
+        elif frame.epoch < self.promised and self.knows_better() and link.history == self.history:
             self.send_frame(link.node, Refused(self.promised))
+
+    def knows_better(self) -> bool:
+        """Whether its sequencer can wait for this one, which has promised a later epoch: also while it still learns."""
+        return self.phase in (self.LEARNING, self.MEMBER)
 
     def _submit(self, link: Link, frame: Submit) -> None:
         if isinstance(self.role, Sequencer):
@@ -568,8 +580,8 @@ class Core:
     def _reply(self, link: Link, frame: Collect) -> None:
         """All that the candidate may lack: of the same epoch its entries are ours, of another one only the stable."""
         log = self.log
-        first = max(frame.top if frame.accepted == self.accepted else frame.delivered, log.base)
-        for position, entry in enumerate(log.after(first), first + 1):
+        first = frame.top if frame.accepted == self.accepted else frame.delivered
+        for position, entry in log.behind(first):
             self.send_frame(link.node, Tail(frame.epoch, position, entry))
         self.send_frame(link.node, Promise(frame.epoch, self.accepted, log.top, self.view.position))
 
@@ -625,6 +637,8 @@ class Core:
             return
         if self.history == frame.history and frame.epoch < self.promised:
             self.send_frame(link.node, Refused(self.promised))
+            return
+        if self.history != frame.history and self.taught():
             return
         self._release()
         self.reset()

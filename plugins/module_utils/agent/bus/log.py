@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Iterable, NamedTuple
+from typing import Iterable, Iterator, NamedTuple
 
 from ...o2cb.errors import O2cbError
 from .view import Entry
@@ -36,6 +36,10 @@ class Log:
     def after(self, position: int) -> list[Entry]:
         """Those behind this position that are not forgotten."""
         return self.entries[max(position - self.base, 0) :]
+
+    def behind(self, position: int) -> Iterator[tuple[int, Entry]]:
+        """The same with their positions."""
+        return enumerate(self.after(position), max(position, self.base) + 1)
 
     def replace(self, keep: int, entries: Iterable[Entry]) -> None:
         """Keep what is up to this position, and put these behind it."""

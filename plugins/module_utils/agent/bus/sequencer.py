@@ -106,7 +106,7 @@ class Sequencer:
         core = self.core
         for node, incarnation in self.ahead.members.items():
             self._follow(node, incarnation, 0, standings)
-        for position, entry in enumerate(core.log.after(core.view.position), core.view.position + 1):
+        for position, entry in core.log.behind(core.view.position):
             self.ahead.apply(entry)
             if entry.kind == JOIN:
                 self._follow(entry.node, entry.incarnation, position, standings)
@@ -274,7 +274,7 @@ class Sequencer:
             del self.learners[node]  # It needs what is forgotten, and will ask again.
             return
         follower.heard = self.core.clock
-        follower.acked = True
+        follower.acked = follower.started = True
         self.core.unsuspect(node)
         if frame.have > follower.have:
             follower.have = frame.have
@@ -346,7 +346,7 @@ class Sequencer:
             follower.started, follower.sent = True, follower.keep
         top, stable = core.log.top, core.stable
         if follower.sent < top:
-            for position, entry in enumerate(core.log.after(follower.sent), follower.sent + 1):
+            for position, entry in core.log.behind(follower.sent):
                 core.send_frame(node, Ordered(self.epoch, position, stable, self.forgotten, entry))
             follower.sent, follower.told = top, stable
         elif follower.told < stable:
