@@ -416,7 +416,7 @@ MUTANTS = {
         planted(sequencer=JoinsWithoutTheNew), "a join needs the old view only", 0, "stable before delivered"
     ),
     "b6-ahead-of-its-join": Mutant(
-        planted(AheadOfItsJoin), "acknowledging behind the own join", 3577, "delivered everywhere"
+        planted(AheadOfItsJoin), "acknowledging behind the own join", 6266, "delivered everywhere"
     ),
     "b7-hears-the-dead": Mutant(
         planted(sequencer=HearsTheDead), "a message after its sender's down", 100, "no old incarnation"
