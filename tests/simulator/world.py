@@ -62,6 +62,7 @@ class Process:
         "evicted",
         "fed",
         "frozen",
+        "halted",
         "has_alive",
         "incarnation",
         "node",
@@ -79,6 +80,8 @@ class Process:
         self.incarnation = core.incarnation
         self.runs = True
         self.frozen = False
+        self.halted = False
+        """Its whole machine stands still: nothing on it can end it or start it anew."""
         self.stuck = False
         """Its loop runs, and does not read."""
         self.zombie = False
@@ -447,9 +450,9 @@ class World:
             self.after(0.3 + 2 * self.dice.random(), self.start, node)
 
     def crash(self, node: int) -> None:
-        """Kill the agent of a node."""
+        """Kill the agent of a node, unless the machine stands still."""
         process = self.current[node]
-        if process:
+        if process and not process.halted:
             self.kill(process)
 
     def crash_node(self, node: int, boot_after: float = 0.0) -> None:
@@ -501,7 +504,7 @@ class World:
         process = self.current[node]
         if process and process.runs and not process.frozen:
             self.note(f"freeze node {node} for {seconds:.1f}")
-            process.frozen = True
+            process.frozen = process.halted = True
             if self.dice.random() < 0.5:
                 for other in self.nodes:
                     if other != node:
@@ -513,7 +516,7 @@ class World:
         if not process.runs or not process.frozen:
             return
         self.note(f"thaw {process}")
-        process.frozen = False
+        process.frozen = process.halted = False
         process.fed = self.now
         if process.zombie:
             self.after(0.02 + 0.8 * self.dice.random(), self.fence, process)
