@@ -217,6 +217,22 @@ def wait_for_progress(nodes: list[Node], seconds: float, more: int = 20) -> floa
     return time.monotonic() - began
 
 
+@contextmanager
+def going_on_without(victim: Node, others: list[Node], seconds: float, pauses: list[float]) -> Iterator[None]:
+    """In the block an agent ends. The others are told so, each once, and go on; how long that took is noted."""
+    before = [told_of(node, victim.number) for node in others]
+    began = time.monotonic()
+    yield
+
+    def told() -> bool:
+        now = [told_of(node, victim.number) for node in others]
+        return all(new[len(old) :].count("agent_down") == 1 for new, old in zip(now, before, strict=True))
+
+    wait_until(told, seconds, lambda: f"of {victim.name} they know {[members(node) for node in others]}")
+    wait_for_progress(others, seconds)
+    pauses.append(time.monotonic() - began)
+
+
 def tell(what: str, pauses: list[float]) -> None:
     median, most = statistics.median(pauses), max(pauses)
     print(f"{what} {len(pauses)} times: the others go on after median {median:.1f}, max {most:.1f} s", flush=True)
