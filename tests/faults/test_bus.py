@@ -84,7 +84,7 @@ def test_all_nodes_send_and_have_one_order(hosts: list[Node]) -> None:
 def test_an_agent_that_is_killed_takes_nothing_with_it(hosts: list[Node]) -> None:
     """Killed at random moments: each in turn the sequencer's, and anybody's."""
     dice = random.Random(AGENT_KILLS)
-    pauses = []
+    pauses: list[float] = []
     with talking(hosts):
         for turn in range(AGENT_KILLS):
             victim = sequencer(hosts) if turn % 2 else dice.choice(hosts)
@@ -97,7 +97,7 @@ def test_an_agent_that_is_killed_takes_nothing_with_it(hosts: list[Node]) -> Non
 
 def test_a_node_that_is_killed_takes_nothing_with_it(hosts: list[Node]) -> None:
     dice = random.Random(NODE_KILLS)
-    pauses = []
+    pauses: list[float] = []
     with talking(hosts):
         for turn in range(NODE_KILLS):
             victim = sequencer(hosts) if turn % 2 else dice.choice(hosts)
