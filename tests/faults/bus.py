@@ -28,6 +28,9 @@ PLAY_SECONDS = 900.0
 DEAD_SECONDS = SETTINGS["o2cb_heartbeat_dead_threshold"] * 2
 BACK_SECONDS = 200.0
 LOG, SENT = "/root/bus.log", "/root/sent.log"
+END = " ;"
+"""Of each line in them."""
+
 ON_BUS = "o2ctl members --json | grep -q '\"on_bus\": true'"
 
 
@@ -78,11 +81,17 @@ class Record:
     unknown: list[str] = field(default_factory=list)
 
 
+def lines_of(node: Node, path: str, show: str = "cat") -> list[str]:
+    """The whole lines of a file: a power cut leaves the beginning of one, and zeros."""
+    text = node.run(f"{show} {path} 2>/dev/null", timeout=120).stdout
+    return [line[: -len(END)] for line in text.replace("\0", "\n").split("\n") if line.endswith(END)]
+
+
 def read(node: Node) -> Record:
     """The records of a node, with the rules that each of them keeps by itself."""
     found = Record(node.name)
     history, last = "", 0
-    for line in node.run(f"cat {LOG} 2>/dev/null", timeout=120).stdout.splitlines():
+    for line in lines_of(node, LOG):
         kind, _space, rest = line.partition(" ")
         if kind == "S":
             history, position, _members = rest.split(" ", 2)
@@ -96,7 +105,7 @@ def read(node: Node) -> Record:
             found.streams[-1] = (history, found.streams[-1][1], last)
         elif kind == "E":
             found.events.append(json.loads(rest))
-    for line in node.run(f"cat {SENT} 2>/dev/null", timeout=120).stdout.splitlines():
+    for line in lines_of(node, SENT):
         words = line.split()
         if words[0] == "A":
             found.acknowledged[words[1]] = int(words[2])
@@ -107,8 +116,7 @@ def read(node: Node) -> Record:
 
 def told_of(node: Node, number: int) -> list[str]:
     """What one node was told of another, by the names of the events."""
-    lines = node.run(f"grep ^E {LOG}", timeout=120).stdout.splitlines()
-    events = [json.loads(line[2:]) for line in lines]
+    events = [json.loads(line[2:]) for line in lines_of(node, LOG, "grep -a ^E")]
     return [event["event"] for event in events if event.get("node") == number]
 
 
@@ -176,7 +184,7 @@ def record(nodes: list[Node]) -> None:
     for node in nodes:
         begin(node, f"record {LOG} t")
     for node in nodes:
-        wait_for(node, f"grep -q ^S {LOG}", 30)
+        wait_for(node, f"grep -aq ^S {LOG}", 30)
 
 
 def talk(nodes: list[Node], count: int, most: int = 2000, window: int = 4, pace: float = 0.02, seed: int = 0) -> None:
@@ -203,7 +211,7 @@ def sequencer(nodes: list[Node]) -> Node:
 
 def progress(nodes: list[Node]) -> list[int]:
     """How many messages each has recorded."""
-    return [int(node.run(f"grep -c ^M {LOG}", timeout=60).stdout or 0) for node in nodes]
+    return [int(node.run(f"grep -ac ^M {LOG}", timeout=60).stdout or 0) for node in nodes]
 
 
 def wait_for_progress(nodes: list[Node], seconds: float, more: int = 20) -> float:

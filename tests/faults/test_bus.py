@@ -72,12 +72,12 @@ def test_all_nodes_send_and_have_one_order(hosts: list[Node]) -> None:
     record(hosts)
     talk(hosts, MESSAGES, most=60000, window=16, pace=0)
     for node in hosts:
-        wait_for(node, f"grep -q ^D {SENT}", 60 + MESSAGES / 2)
+        wait_for(node, f"grep -aq ^D {SENT}", 60 + MESSAGES / 2)
     time.sleep(2)
     found = compare([read(node) for node in hosts])
     print(found, flush=True)
     assert found["messages"] == found["acknowledged"] == len(hosts) * MESSAGES
-    digests = {node.run(f"grep ^M {LOG} | sha256sum", timeout=120).stdout for node in hosts}
+    digests = {node.run(f"grep -a ^M {LOG} | sha256sum", timeout=120).stdout for node in hosts}
     assert len(digests) == 1
 
 
@@ -178,7 +178,7 @@ def test_a_reader_that_never_reads_is_let_go_and_nobody_waits_for_it(hosts: list
     before = int(hosts[0].run(memory, check=True).stdout)
     talk(hosts, 1000, most=60000, window=16, pace=0)
     for node in hosts:
-        wait_for(node, f"grep -q ^D {SENT}", 600)
+        wait_for(node, f"grep -aq ^D {SENT}", 600)
     after = int(hosts[0].run(memory, check=True).stdout)
     found = compare([read(node) for node in hosts])
     assert found["messages"] == found["acknowledged"] == 3000

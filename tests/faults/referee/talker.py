@@ -13,7 +13,8 @@ send FILE CHANNEL SEED COUNT LEAST MOST WINDOW PACE
                              send messages of LEAST to MOST bytes, WINDOW at a time, PACE seconds apart; write down:
                                  A id position                a message is delivered to all
                                  U id                         nobody knows whether it was
-An id is the sender's name and a number, and stands at the beginning of the message.
+An id is the sender's name and a number, and stands at the beginning of the message. Each line ends with " ;", which
+one that a power cut has left lacks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import random
 import socket
 import sys
 import time
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
 
@@ -37,30 +38,41 @@ SOCKET = "/run/o2agent/socket"
 SECONDS = 600
 
 
+class Notes:
+    """Lines, after what an earlier program has left."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a", buffering=1, encoding="utf-8")  # noqa: SIM115 -- for as long as the program runs
+        self._file.write("\n")
+
+    def add(self, line: str) -> None:
+        self._file.write(f"{line} ;\n")
+
+
 def record(path: str, channel: str) -> None:
-    with open(path, "a", buffering=1, encoding="utf-8") as log:
-        while True:
-            try:
-                listening = Client().listen([channel], events=True)
-                history = ".".join(map(str, listening.history))
-                log.write(f"S {history} {listening.position} {json.dumps(listening.members)}\n")
-                for event in listening:
-                    facts = event.facts
-                    if facts["event"] == "message":
-                        name = event.data.split(b" ", 1)[0].decode()
-                        digest = hashlib.sha256(event.data).hexdigest()[:16]
-                        log.write(f"M {facts['position']} {facts['node']} {name} {digest}\n")
-                    else:
-                        log.write(f"E {json.dumps(facts)}\n")
-            except O2cbError as error:
-                log.write(f"L {error}\n")
-                time.sleep(AGAIN)
+    log = Notes(path)
+    while True:
+        try:
+            listening = Client().listen([channel], events=True)
+            history = ".".join(map(str, listening.history))
+            log.add(f"S {history} {listening.position} {json.dumps(listening.members)}")
+            for event in listening:
+                facts = event.facts
+                if facts["event"] == "message":
+                    name = event.data.split(b" ", 1)[0].decode()
+                    digest = hashlib.sha256(event.data).hexdigest()[:16]
+                    log.add(f"M {facts['position']} {facts['node']} {name} {digest}")
+                else:
+                    log.add(f"E {json.dumps(facts)}")
+        except O2cbError as error:
+            log.add(f"L {error}")
+            time.sleep(AGAIN)
 
 
 class Sender:
     """One connection with several messages under way."""
 
-    def __init__(self, log: TextIO, channel: str) -> None:
+    def __init__(self, log: Notes, channel: str) -> None:
         self.log, self.channel = log, channel
         self.open: list[str] = []
         self.connected = False
@@ -97,14 +109,14 @@ class Sender:
             return
         name = self.open.pop(0)
         if "position" in answer:
-            self.log.write(f"A {name} {answer['position']}\n")
+            self.log.add(f"A {name} {answer['position']}")
         else:
-            self.log.write(f"U {name} {answer['error']}\n")
+            self.log.add(f"U {name} {answer['error']}")
             time.sleep(AGAIN)
 
     def lost(self) -> None:
         for name in self.open:
-            self.log.write(f"U {name} the agent is gone\n")
+            self.log.add(f"U {name} the agent is gone")
         self.open = []
         self.sock.close()
         self.connected = False
@@ -114,19 +126,19 @@ def send(path: str, channel: str, seed: str, count: str, least: str, most: str, 
     dice = random.Random(seed)
     noise = dice.randbytes(int(most) + 1)
     name = f"{os.uname().nodename}-{seed}"
-    with open(path, "a", buffering=1, encoding="utf-8") as log:
-        sender = Sender(log, channel)
-        for number in range(int(count)):
-            identity = f"{name}-{number}"
-            size = dice.randint(int(least), int(most))
-            sender.send(identity, identity.encode() + b" " + noise[:size])
-            while len(sender.open) >= int(window):
-                sender.answer()
-            if float(pace):
-                time.sleep(float(pace))
-        while sender.open:
+    log = Notes(path)
+    sender = Sender(log, channel)
+    for number in range(int(count)):
+        identity = f"{name}-{number}"
+        size = dice.randint(int(least), int(most))
+        sender.send(identity, identity.encode() + b" " + noise[:size])
+        while len(sender.open) >= int(window):
             sender.answer()
-        log.write("D\n")
+        if float(pace):
+            time.sleep(float(pace))
+    while sender.open:
+        sender.answer()
+    log.add("D")
 
 
 if __name__ == "__main__":
