@@ -468,43 +468,66 @@ def test_a_node_whose_heartbeat_disks_hang_does_not_go_on_beside_another(hosts: 
     print(f"disks hung for {share} x dead time: reset: {victim.boots() > boots}, away for {outage:.1f} s", flush=True)
 
 
-def moves_since(nodes: list[Node], since: float) -> list[dict[str, float]]:
+class Clocks:
+    """By how many seconds the nodes' clocks are ahead of this machine's. That changes, so it is measured twice."""
+
+    def __init__(self, nodes: list[Node]) -> None:
+        self._nodes = nodes
+        self._began, self._before = time.time(), self._ahead()
+
+    def _ahead(self) -> list[float]:
+        with remotes(self._nodes) as clocks:
+            return [clock.clock() for clock in clocks]
+
+    def end(self) -> None:
+        self._ended, self._after = time.time(), self._ahead()
+
+    def true(self, node: Node, at: float) -> float:
+        """When it was by this machine's clock."""
+        number = self._nodes.index(node)
+        share = (at - self._began) / (self._ended - self._began)
+        return at - self._before[number] - share * (self._after[number] - self._before[number])
+
+
+def moves_since(nodes: list[Node], since: float, clocks: Clocks) -> list[dict[str, float]]:
     """Of each move, by the agents' journals: seconds from the last stop on the one node to the lock, and the start.
 
-    That is less than the nodes' clocks may differ: so by how much they do is measured.
+    They are seconds apart, so the first stop belongs to the first start, whatever is left of the clocks' differences.
     """
-    told: list[tuple[float, str]] = []
-    with remotes(nodes) as clocks:
-        ahead = [clock.clock() for clock in clocks]
-    for node, seconds in zip(nodes, ahead, strict=True):
+    gave: list[float] = []
+    got: list[tuple[float, float]] = []
+    for node in nodes:
         done = node.run(f"journalctl -t o2agent -o short-unix --no-pager --since=@{since:.0f}", timeout=60, check=True)
         lines = [line.split(maxsplit=3) for line in done.stdout.splitlines() if " resource web " in line]
-        told += [(float(at) - seconds, words.partition(" web ")[2]) for at, _host, _agent, words in lines]
-    moves: list[dict[str, float]] = []
-    stopped = ours = 0.0
-    for at, words in sorted(told):
-        if words.startswith("is stopped"):
-            stopped, ours = at, 0.0
-        elif words.startswith("is ours"):
-            ours = at
-        elif words.startswith("starts") and stopped and ours:
-            moves.append({"stopped": stopped, "ours": ours - stopped, "gap": at - stopped})
-            stopped = 0.0
-    return moves
+        stopped = ours = 0.0
+        for told, _host, _agent, words in lines:
+            at, what = clocks.true(node, float(told)), words.partition(" web ")[2]
+            if what.startswith("is stopped"):
+                stopped = at
+            elif what.startswith("is released"):
+                gave.append(stopped)
+            elif what.startswith("is ours"):
+                ours = at
+            elif what.startswith("starts") and ours:
+                got.append((ours, at))
+                ours = 0.0
+    pairs = zip(sorted(gave), sorted(got), strict=True)
+    return [{"stopped": stopped, "ours": ours - stopped, "gap": start - stopped} for stopped, (ours, start) in pairs]
 
 
 def test_a_planned_move_has_a_short_gap(hosts: list[Node]) -> None:
     """From the end of the last stop on the one node to the beginning of the first start on the other."""
     define(hosts)
     giving = wait_until_it_runs(hosts)
-    since = time.time()
+    since, clocks = time.time(), Clocks(hosts)
     chance = random.Random(MOVES)
     for _turn in range(MOVES):
         taking = chance.choice([node for node in hosts if node is not giving])
         giving.run(f"o2ctl resource move web {taking.name}", timeout=30, check=True)
         assert wait_until_it_runs([taking], 60) is taking
         giving = taking
-    moves = moves_since(hosts, since)
+    clocks.end()
+    moves = moves_since(hosts, since, clocks)
     gaps = sorted(move["gap"] for move in moves)
     for move in sorted(moves, key=lambda move: move["gap"])[-5:]:
         lock, start = move["ours"] * 1000, move["gap"] * 1000

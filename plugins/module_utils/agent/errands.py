@@ -70,7 +70,7 @@ class Errands:
             return
         if "look" in what:
             if runner is not None:
-                runner.poke()
+                runner.hint()
         elif "ask" in message.head and message.head.get("to") == [self._exchange.node]:
             self._begin({"error": self._order(runner, str(name), str(what.get("node")))}, str(message.head["ask"]))
 

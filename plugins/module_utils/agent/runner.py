@@ -69,6 +69,9 @@ class Runner:
         self._locks, self._actions, self._nodes, self._tell = locks, actions, nodes, tell
         self._poked = asyncio.Event()
         self._wish: list[int] = []
+        self._eager = False
+        """The lock is about to be handed over to this node, which tries for it without a pause."""
+
         self._started: Resource | None = None
         """The resource as it was started here, which is how it is stopped."""
 
@@ -86,6 +89,15 @@ class Runner:
     def poke(self) -> None:
         """Something has changed: look at once."""
         self._poked.set()
+
+    def hint(self) -> None:
+        """Another agent says that there is something to see.
+
+        Who is about to get the lock has no time for it: what it would see is mostly that the lock is free, and by then
+        it has it, if it has not gone away to look.
+        """
+        if not self._eager:
+            self.poke()
 
     def facts(self) -> dict[str, Any]:
         """What people are told."""
@@ -329,12 +341,13 @@ class Runner:
     async def _take(self, step: Step) -> None:
         """Wait for the lock, but not beyond a poke."""
         lock = f"resource:{self.name}"
-        eager = self.seen.wisher == self.seen.me
-        taking = asyncio.ensure_future(self._locks.take(lock, step.seconds, eager=eager))
+        self._eager = self.seen.wisher == self.seen.me
+        taking = asyncio.ensure_future(self._locks.take(lock, step.seconds, eager=self._eager))
         poked = asyncio.ensure_future(self._poked.wait())
         try:
             await asyncio.wait({taking, poked}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._eager = False
             poked.cancel()
             if not taking.done():
                 taking.cancel()
