@@ -385,6 +385,14 @@ class FollowsAnother(Core):
         return False
 
 
+class AddsUpCuts(Core):
+    """Being cut off counts on when the cut is healed and others are silent, who may be dead."""
+
+    def _count_voters(self) -> None:
+        self.cut_reached = set(self.nodes)
+        super()._count_voters()
+
+
 class LearnsInSilence(Core):
     """Who learns, and has promised a later epoch, does not say so."""
 
@@ -410,7 +418,7 @@ MUTANTS = {
     ),
     "b5-one-epoch": Mutant(planted(OneEpoch), "an epoch is a number", 24783, "same order"),
     "b5-leaves-out-suspects": Mutant(
-        planted(takeover=LeavesOutSuspects), "a takeover without suspects", 46, "gives up for cause"
+        planted(takeover=LeavesOutSuspects), "a takeover without suspects", 22812, "same order"
     ),
     "b6-without-the-new": Mutant(
         planted(sequencer=JoinsWithoutTheNew), "a join needs the old view only", 0, "stable before delivered"
@@ -450,6 +458,9 @@ MUTANTS = {
     ),
     "follows-another": Mutant(
         planted(FollowsAnother), "a learner leaves its sequencer for another bus", 1573620, "join after proof"
+    ),
+    "adds-up-cuts": Mutant(
+        planted(AddsUpCuts), "a second silence is part of the first cut", 3082450, "gives up for cause"
     ),
     "learns-in-silence": Mutant(
         planted(LearnsInSilence), "a learner's later promise is not told", 1090401, "every end is told"

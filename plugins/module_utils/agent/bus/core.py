@@ -149,6 +149,7 @@ class Core:
         self.alive = FREE
         self.sit_until = 0.0
         self.cut_since: float | None = None
+        self.cut_reached: set[int] = set()
         self.reset()
 
     def reset(self) -> None:
@@ -434,10 +435,11 @@ class Core:
         reached.add(self.node)
         if quorate(reached, voters):
             self.cut_since = None
-        elif self.cut_since is None:
-            self.cut_since = self.clock
+        elif self.cut_since is None or not reached <= self.cut_reached:
+            self.cut_since = self.clock  # Who is heard again was cut off; who is silent now can be dead.
         elif self.clock - self.cut_since > self.settings.evict_after:
             self.evict(effects.MINORITY)
+        self.cut_reached = reached
 
     # The member
 
