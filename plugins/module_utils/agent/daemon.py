@@ -26,7 +26,7 @@ from typing import Any
 
 from ..o2cb import files, notify, observe
 from ..o2cb.errors import O2cbError
-from . import configuration, journal, message_verbs
+from . import configuration, journal, message_verbs, tasks
 from .actions import Actions, run
 from .configuration import HAND_OVER, Settings
 from .errands import Errands
@@ -111,10 +111,8 @@ class Agent:
                 await self._ending.wait()
                 await self._end()
         finally:
-            watching.cancel()
-            messaging.cancel()
             self._server.close()
-            await asyncio.gather(messaging, return_exceptions=True)
+            await tasks.end([watching, messaging])
 
     async def _supervise_bus(self) -> None:
         """A fault of the program itself ends the agent, as with a resource."""
@@ -353,6 +351,9 @@ def _only_one(seconds: float) -> Any:
 
 async def _serve() -> None:
     await Agent().run()
+    if not await tasks.end(asyncio.all_tasks() - {asyncio.current_task()}):
+        journal.write("the agent ends, though a part of it does not", journal.WARNING)
+        os._exit(0)
 
 
 def main() -> int:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from ..dlm import channel
 from ..o2cb.errors import O2cbError
-from . import journal
+from . import journal, tasks
 from .bus import effects, words
 from .bus.core import Core
 from .bus.frames import Frame
@@ -100,10 +100,7 @@ class Messenger:
     async def _end(self) -> None:
         """First the links, so that nothing of this incarnation is sent any more, then the locks."""
         await self.transport.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end(self._tasks)
         for lock in list(self._held):
             self._drop(lock)
 

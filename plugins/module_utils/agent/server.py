@@ -25,6 +25,7 @@ from typing import Any, Awaitable, Callable
 
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
+from . import tasks
 from .configuration import Settings
 from .pieces import LARGEST
 
@@ -146,9 +147,7 @@ class Connection:
             if stream is not None:
                 await stream
         finally:
-            for task in (answering, reading):
-                task.cancel()
-            await asyncio.gather(answering, reading, return_exceptions=True)
+            await tasks.end([answering, reading])
 
     async def _take_requests(self) -> Awaitable[None] | None:
         """The stream that a request begins, or nothing at the end of the connection."""

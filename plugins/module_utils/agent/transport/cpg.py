@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...o2cb.errors import O2cbError
-from .. import journal
+from .. import journal, tasks
 from ..bus.frames import Frame
 from ..bus.settings import Settings
 from . import group, libcpg
@@ -338,8 +338,7 @@ class Cpg:
         self._closed = True
         session, self._session = self._session, None
         if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+            await tasks.end([self._keeping])
             self.worker.end()
         if session is not None:
             session.end("this agent leaves")

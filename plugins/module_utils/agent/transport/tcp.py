@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ...o2cb.errors import O2cbError
-from .. import journal
+from .. import journal, tasks
 from ..bus import frames
 from ..bus.frames import Echo, Frame, FrameError
 from . import credentials
@@ -161,20 +161,19 @@ class Tcp:
 
     async def close(self) -> None:
         self._closed = True
-        tasks = [*self._dials.values(), *self._tasks]
-        for task in tasks:
-            task.cancel()
         if self._listener is not None:
             self._listener.close()
         for link in list(self._links.values()):
             link.end("this agent leaves")
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await tasks.end([*self._dials.values(), *self._tasks])
 
     # what links tell
 
     def problem(self, found: int, expected: int, address: Any) -> str:
         """Why a peer with the certificate of node `found` is not let in; nothing when it is."""
         peer = self._peers.get(found)
+        if self._closed:
+            return "this agent leaves"
         if found < 0 or peer is None:
             return f"its certificate is for {'node ' + str(found) if found >= 0 else 'no node'}, which is none of ours"
         if expected >= 0 and found != expected:
