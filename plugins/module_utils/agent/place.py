@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 
 from ..o2cb import files, observe
 from ..o2cb.errors import O2cbError, join_problems
-from . import authority, corosync, journal
+from ..o2cb.model import Cluster
+from ..o2cb.timeouts import Timeouts
+from . import authority, corosync, journal, service
 from .bus import effects
 from .bus.settings import Settings as BusSettings
 from .configuration import COROSYNC, TCP, Settings
@@ -27,7 +29,7 @@ from .locks import Locks
 from .messenger import Messenger
 from .transport import cpg, credentials
 from .transport.cpg import Cpg
-from .transport.links import Peer, Transport
+from .transport.links import SILENCE_SECONDS, Peer, Transport
 from .transport.tcp import Tcp
 
 INCARNATION = "/var/lib/o2agent/incarnation"
@@ -46,6 +48,7 @@ STAY_AWAY_SECONDS = 120.0
 """So long the agent stays off the bus when it was asked to leave, and the node does not go offline."""
 
 RENEW_SECONDS = 3600.0
+GRACE_SECONDS = 8.0
 
 
 class Place:
@@ -124,9 +127,13 @@ class Place:
     def _make_transport(self, me: Peer, peers: Mapping[int, Peer]) -> tuple[Transport, BusSettings]:
         settings = self._settings()
         self._carried = (settings.transport, settings.port)
+        cluster = _cluster()
+        patience = _patience(cluster.timeouts)
         if settings.transport == COROSYNC:
-            return _by_corosync(me, peers)
-        return Tcp(me, peers, credentials.load(), settings.port), BusSettings()
+            transport, limits = _by_corosync(me, peers, cluster)
+        else:
+            transport, limits = Tcp(me, peers, credentials.load(), settings.port), BusSettings()
+        return transport, limits._replace(evict_after=patience)
 
     async def _renew(self, number: int) -> bool:
         if self._settings().transport == COROSYNC:
@@ -197,16 +204,26 @@ class Place:
         return messenger is None or messenger.works()
 
 
-def _by_corosync(me: Peer, peers: Mapping[int, Peer]) -> tuple[Transport, BusSettings]:
-    """Raises O2cbError when corosync's token does not fit to the timeouts of o2cb."""
+def _cluster() -> Cluster:
+    """As it is in the kernel. Raises O2cbError when the node is not online."""
     live = observe.live(())
     if live is None:
         raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
+    return live.cluster
+
+
+def _patience(timeouts: Timeouts) -> float:
+    """For so many seconds a member that nobody hears is o2cb's to judge, and its own watchdog's: then it has to go."""
+    return max(timeouts.verdict_seconds, service.WATCHDOG_SECONDS + SILENCE_SECONDS) + GRACE_SECONDS
+
+
+def _by_corosync(me: Peer, peers: Mapping[int, Peer], cluster: Cluster) -> tuple[Transport, BusSettings]:
+    """Raises O2cbError when corosync's token does not fit to the timeouts of o2cb."""
     token = corosync.token_of(files.read(corosync.PATH) or "")
-    problems = list(corosync.timeout_problems(token, live.cluster.timeouts))
+    problems = list(corosync.timeout_problems(token, cluster.timeouts))
     if problems:
         raise O2cbError(join_problems(problems))
-    return Cpg(me, peers, live.cluster.name, token), cpg.bus_settings(token)
+    return Cpg(me, peers, cluster.name, token), cpg.bus_settings(token)
 
 
 def _next_incarnation() -> int:

@@ -27,6 +27,9 @@ SystemCallArchitectures=native
 so file systems, networks and namespaces have to stay as they are."""
 
 
+WATCHDOG_SECONDS = 15
+
+
 def service(after: str = "") -> str:
     """It ends without its services. When it cannot come back, what runs here is stopped and goes elsewhere.
 
@@ -48,7 +51,7 @@ ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=200ms
 KillMode=process
-WatchdogSec=15
+WatchdogSec={WATCHDOG_SECONDS}
 TimeoutAbortSec=2
 TimeoutStartSec=90
 TimeoutStopSec=620

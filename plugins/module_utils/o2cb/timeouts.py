@@ -21,6 +21,10 @@ from dataclasses import dataclass
 BEAT_INTERVAL = 2.0
 """Seconds between two heartbeats of a node (O2HB_REGION_TIMEOUT_MS)."""
 
+RECOVERY_SECONDS = 10.0
+"""The most that o2dlm needs for recovery: its thread looks every 5 s, and then waits 5 s for what the other nodes send
+(DLM_RECO_THREAD_TIMEOUT_MS in fs/ocfs2/dlm/dlmrecovery.c)."""
+
 U32_MAX = 2**32 - 2
 """Largest value that configfs takes for a timeout; one more is ERANGE."""
 
@@ -53,6 +57,11 @@ class Timeouts:
     def network_decision_seconds(self) -> float:
         """After a network cut, the losing side resets itself this long after the last message (quorum.c)."""
         return self.idle_timeout_ms / 1000 + (self.heartbeat_dead_threshold + 2) * BEAT_INTERVAL
+
+    @property
+    def verdict_seconds(self) -> float:
+        """After a network cut, the locks of the losing side are free at most this long after the last message."""
+        return self.network_decision_seconds + self.dead_seconds + BEAT_INTERVAL + RECOVERY_SECONDS
 
     def seconds(self) -> dict[str, float]:
         """What the numbers mean, in seconds, for people."""

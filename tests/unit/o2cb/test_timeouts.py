@@ -32,6 +32,7 @@ def test_a_node_resets_itself_before_its_peers_take_it_for_dead(threshold):
     timeouts = Timeouts(threshold)
     assert timeouts.problems() == []
     assert timeouts.self_fence_seconds < timeouts.dead_seconds < timeouts.network_decision_seconds
+    assert timeouts.verdict_seconds > timeouts.network_decision_seconds + timeouts.dead_seconds
 
 
 @pytest.mark.parametrize(

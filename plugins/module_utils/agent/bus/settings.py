@@ -35,7 +35,8 @@ class Settings(NamedTuple):
     """So long it stays last in line."""
 
     evict_after: float = 180.0
-    """A member of a minority gives up after this."""
+    """A member of a minority gives up after this, and a majority asks the one it cannot hear to go. The agent sets it
+    by the timeouts of the cluster."""
 
     alive_patience: float = 10.0
     """So long an agent tries for its own `alive` lock, which a probe can hold for a moment."""
