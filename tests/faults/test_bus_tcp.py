@@ -31,7 +31,7 @@ from faults.conftest import REFEREE
 from faults.controller import Controller, wait_until
 from lab.node import Node
 
-BLOCKED_SECONDS = 54.0 + 8.0 + 10.0
+BLOCKED_SECONDS = 54.0 + 8.0 + 25.0
 """o2cb's verdict over a cut with these timeouts (Timeouts.verdict_seconds), the agents' grace, and time to go on."""
 
 MORE_SECONDS = 30.0
