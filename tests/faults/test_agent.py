@@ -187,7 +187,7 @@ def test_an_agent_that_is_killed_interrupts_nothing(hosts: list[Node]) -> None:
         hosts[0].run(kills, timeout=seconds + 120, check=True)
         polled = polling.result(seconds + 120)
     print(f"{AGENT_KILLS} kills, {polled}", flush=True)
-    assert polled["longest"] < 1.0, polled
+    assert polled["missed"] == 0, polled
     assert wait_until_it_runs(hosts) is hosts[0]
     after = witness(hosts[1], "verdict")["runs"]
     assert [run[:2] for run in after] == [run[:2] for run in runs], "it was never started anew"
@@ -290,7 +290,7 @@ def test_upgrades_of_both_daemons_under_load_interrupt_nothing(hosts: list[Node]
     )
     assert upgrades >= 3
     assert verdict == {"value": sum(each["done"] for each in counted), "falls": 0}
-    assert polled["longest"] < 1.0, polled
+    assert polled["missed"] == 0, polled
     assert wait_until_it_runs(hosts) is hosts[0]
     assert len(witness(hosts[1], "verdict")["runs"]) == runs
 
@@ -306,7 +306,7 @@ def test_stop_of_the_agent_and_upgrades_interrupt_nothing(hosts: list[Node]) -> 
             "systemctl restart o2agent; sleep 2; systemctl kill --kill-who=main o2keep", timeout=60, check=True
         )
         polled = polling.result(120)
-    assert polled["longest"] < 1.0, polled
+    assert polled["missed"] == 0, polled
     assert wait_until_it_runs(hosts) is hosts[0]
     assert len(witness(hosts[1], "verdict")["runs"]) == runs
 

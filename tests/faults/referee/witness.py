@@ -7,7 +7,8 @@
 serve NODE      be the service: write when it began and when it was last alive, 20 times a second, and answer pings
 clear           forget all traces
 verdict         print all runs of all nodes, and those that saw another node run at the same time
-poll ADDRESS S  ping the service for S seconds, every 50 ms, and print the longest time without an answer
+poll ADDRESS S  ping the service for S seconds, every 50 ms, and print for how long at most pings went unanswered, and the
+                longest time between two answers, in which this program or the service may only have been slow
 
 Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the node's
 clock, and who ran beside it. No clock tells that, since the nodes' differ by up to half a second: each node has a pulse
@@ -35,6 +36,9 @@ FIRST = 8 << 20
 NODES = 8
 PORT = 7070
 PERIOD = 0.05
+LATE = 10.0
+"""Seconds for the last answers."""
+
 MAGIC = b"o2wit002"
 RECORD = struct.Struct("<8sIQQQ")
 PULSES = FIRST + NODES * RUNS * SECTOR
@@ -121,19 +125,28 @@ def poll(address: str, seconds: float) -> dict[str, object]:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setblocking(False)
     started = last = time.monotonic()
-    longest, answers, number = 0.0, 0, 0
+    longest, number = 0.0, 0
+    answered: set[int] = set()
+
+    def receive(until: float) -> None:
+        nonlocal longest, last
+        while select.select([sock], [], [], max(0.0, until - time.monotonic()))[0]:
+            try:
+                answered.add(int(sock.recv(100)))
+            except OSError:
+                continue
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+
     while time.monotonic() - started < seconds:
         sock.sendto(str(number).encode(), (address, PORT))
         number += 1
-        until = started + number * PERIOD
-        while select.select([sock], [], [], max(0.0, until - time.monotonic()))[0]:
-            try:
-                sock.recv(100)
-            except OSError:
-                continue
-            longest, last, answers = max(longest, time.monotonic() - last), time.monotonic(), answers + 1
-    longest = max(longest, time.monotonic() - last)
-    return {"longest": longest, "answers": answers, "asked": number}
+        receive(started + number * PERIOD)
+    receive(time.monotonic() + LATE)
+    missed = most = 0
+    for ping in range(number):
+        missed = 0 if ping in answered else missed + 1
+        most = max(most, missed)
+    return {"missed": most * PERIOD, "longest": longest, "answers": len(answered), "asked": number}
 
 
 if __name__ == "__main__":
