@@ -7,8 +7,8 @@
 serve NODE      be the service: write when it began and when it was last alive, 20 times a second, and answer pings
 clear           forget all traces
 verdict         print all runs of all nodes, and those that saw another node run at the same time
-poll ADDRESS S  ping the service for S seconds, every 50 ms, and print for how long at most pings went unanswered, and the
-                longest time between two answers, in which this program or the service may only have been slow
+poll ADDRESS S  ping the service for S seconds, every 50 ms, and print for how long at most pings went unanswered, and
+                the longest time between two answers, in which this program or the service may only have been slow
 
 Each run has a sector of the node's own: magic, number of the run, first and last time in microseconds of the node's
 clock, and who ran beside it. No clock tells that, since the nodes' differ by up to half a second: each node has a pulse
