@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from faults.bus import ON_BUS
 from faults.conftest import REFEREE
 from faults.controller import Controller, wait_until
 from faults.referee.remote import Remote, wait_for
@@ -66,7 +67,7 @@ def equipped(lab: Lab, controller: Controller, provisioned: list[Node]) -> list[
             node.put(target, source)
         node.run("systemctl daemon-reload", check=True, timeout=60)
     for node in provisioned:
-        wait_for(node, "o2ctl members --json | grep -q '\"on_bus\": true'", BACK_SECONDS)
+        wait_for(node, ON_BUS, BACK_SECONDS)
     return provisioned
 
 
@@ -212,7 +213,7 @@ def test_a_node_that_dies_is_told_at_one_place_and_its_locks_go_to_who_waits(
 
 def back(node: Node) -> None:
     node.boot()
-    wait_for(node, "o2ctl members --json | grep -q '\"on_bus\": true'", BACK_SECONDS)
+    wait_for(node, ON_BUS, BACK_SECONDS)
 
 
 @pytest.fixture

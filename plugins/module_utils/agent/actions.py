@@ -14,12 +14,12 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-from typing import Any, Coroutine, Mapping, Sequence
+from typing import Mapping, Sequence
 
 from ..dlm import cgroups
 from ..o2cb import programs
 from ..o2cb.errors import DeadlineExceeded, O2cbError
-from . import announce
+from . import announce, tasks
 from .election import State
 from .resource import Address, Commands, Part, Unit
 
@@ -66,12 +66,6 @@ class Actions:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Beside everything else."""
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def state(self, part: Part) -> State:
         """What is known of it now. Never raises: what cannot be asked is not known."""
         try:
@@ -90,7 +84,7 @@ class Actions:
             await _systemctl(["start", part.unit], part.start_timeout)
         elif isinstance(part, Address):
             await _add_address(part)
-            self._begin(_announce_again(part))
+            tasks.begin(_announce_again(part), self._tasks)
         else:
             await _carry_out(part.start, part.start_timeout, environment)
         if await self.state(part) is not State.RUNS:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..o2cb.errors import O2cbError
+from . import tasks
 from .exchange import INTERNAL, Exchange
 from .pieces import Message
 from .runner import Runner
@@ -47,9 +48,7 @@ class Errands:
             raise O2cbError(problem)
 
     def _begin(self, what: Mapping[str, Any], answer_to: str = "") -> None:
-        task = asyncio.ensure_future(self._send(json.dumps(what).encode(), answer_to))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.begin(self._send(json.dumps(what).encode(), answer_to), self._tasks)
 
     async def _send(self, data: bytes, answer_to: str) -> None:
         try:

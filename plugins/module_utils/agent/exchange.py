@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..o2cb.errors import O2cbError
-from . import journal, membership, pieces
+from . import journal, membership, pieces, tasks
 from .bus.log import BusFull
 from .bus.view import AGENT_DOWN, MESSAGE, Entry, Ident
 from .listener import Listener
@@ -190,9 +190,7 @@ class Exchange:
             if time.monotonic() > ends:
                 raise O2cbError(f"clients of this node have {self._unsent} bytes under way: send again later")
             await asyncio.sleep(ROOM_SECONDS)
-        task = asyncio.ensure_future(self._send(channel, whole, ends))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = tasks.begin(self._send(channel, whole, ends), self._tasks)
         try:
             return await asyncio.wait_for(asyncio.shield(task), seconds)
         except asyncio.TimeoutError:

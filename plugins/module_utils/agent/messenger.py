@@ -19,7 +19,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from ..dlm import channel
 from ..o2cb.errors import O2cbError
@@ -207,20 +207,15 @@ class Messenger:
         elif isinstance(effect, effects.Report):
             consumer.reported(effect.what, effect.node, effect.incarnation)
         elif isinstance(effect, effects.Take):
-            self._begin(self._take(effect.lock))
+            tasks.begin(self._take(effect.lock), self._tasks)
         elif isinstance(effect, effects.Release):
             self._drop(effect.lock)
         elif isinstance(effect, effects.Probe):
-            self._begin(self._probe(effect))
+            tasks.begin(self._probe(effect), self._tasks)
         elif isinstance(effect, effects.Feed):
             self._fed = time.monotonic()
         elif isinstance(effect, effects.Evict) and not self._over.done():
             self._over.set_result(effect.reason)
-
-    def _begin(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # locks
 

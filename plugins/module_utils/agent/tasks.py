@@ -2,15 +2,25 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ending tasks of asyncio for certain."""
+"""Beginning tasks of asyncio so that they are kept, and ending them for certain."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Iterable
+from typing import Any, Coroutine, Iterable, TypeVar
 
 AGAIN_SECONDS = 0.2
 END_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+def begin(work: Coroutine[Any, Any, T], among: set[asyncio.Task[T]]) -> asyncio.Task[T]:
+    """Start it beside everything else, and keep it among these until it ends: asyncio itself may lose it."""
+    task = asyncio.ensure_future(work)
+    among.add(task)
+    task.add_done_callback(among.discard)
+    return task
 
 
 async def end(tasks: Iterable[asyncio.Future[Any]], seconds: float = END_SECONDS) -> bool:

@@ -124,8 +124,8 @@ class Tcp:
     async def open(self, events: Events) -> None:
         self.events = events
         self._listener = self._listen()
-        self._begin(self._accept(self._listener))
-        self._begin(self._pulse())
+        tasks.begin(self._accept(self._listener), self._tasks)
+        tasks.begin(self._pulse(), self._tasks)
         self.know(self._peers)
 
     def know(self, peers: Mapping[int, Peer]) -> None:
@@ -203,11 +203,6 @@ class Tcp:
 
     # the loops
 
-    def _begin(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def _forget(self, number: int) -> None:
         dial = self._dials.pop(number, None)
         if dial is not None:
@@ -242,7 +237,7 @@ class Tcp:
                 door.release()
                 await asyncio.sleep(PAUSES[0])
                 continue
-            self._begin(self._welcome(sock, address, door))
+            tasks.begin(self._welcome(sock, address, door), self._tasks)
 
     async def _welcome(self, sock: socket.socket, address: Any, door: asyncio.Semaphore) -> None:
         """The handshake of one that has called. Then the link lives by itself."""
