@@ -96,6 +96,11 @@ class Checks:
         history = self.of(process)
         if history is None:
             history = self.histories[name] = History()
+        if process.position == 0 and position > len(history.order):
+            for branch in history.branches:
+                if branch.order[position - 1 : position] == [entry]:
+                    process.branch = branch  # It was welcomed there.
+                    return branch
         if position <= len(history.order) and history.order[position - 1] != entry:
             ident = process.node, process.incarnation
             for branch in history.branches:

@@ -12,12 +12,21 @@ from typing import Any, NamedTuple
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core, Link, Staging
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import Ack, Ordered, Start, Sync
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import (
+    Ack,
+    Collect,
+    Go,
+    Ordered,
+    Promise,
+    Start,
+    Sync,
+)
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.sequencer import Follower, Sequencer
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.takeover import Founding, Takeover
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
     AGENT_DOWN,
     MESSAGE,
+    NO_EPOCH,
     Entry,
     Epoch,
 )
@@ -394,10 +403,28 @@ class AddsUpCuts(Core):
 
 
 class LearnsInSilence(Core):
-    """Who learns, and has promised a later epoch, does not say so."""
+    """Who learns, and has promised a later epoch, does not say so, not even when it is asked to go."""
 
     def knows_better(self) -> bool:
         return self.phase == self.MEMBER
+
+    def _go(self, link: Link, frame: Go) -> None:
+        if frame.node != self.node or frame.epoch >= self.promised or self.phase == self.MEMBER:
+            super()._go(link, frame)
+
+
+class ServesTwo(Core):
+    """A learner lets another found a bus while it has a link to its own sequencer, whose member it becomes; and an
+    agent that a candidate of another bus waits for says nothing. Each of the two rules alone ends that."""
+
+    def _allow_founding(self, link: Link, frame: Collect) -> None:
+        if self.phase == self.LEARNING and not self.role:
+            self.send_frame(link.node, Promise(frame.epoch, NO_EPOCH, 0, 0))
+        else:
+            super()._allow_founding(link, frame)
+
+    def _part(self, link: Link) -> None:
+        pass
 
 
 MUTANTS = {
@@ -412,7 +439,7 @@ MUTANTS = {
     "b4-probes-anyone": Mutant(
         planted(ProbesAnyone), "a probe's answer is for the latest incarnation", 31, "down is true"
     ),
-    "b4-deaf-to-hello": Mutant(planted(DeafToHello), "a later incarnation proves nothing", 6, "progress"),
+    "b4-deaf-to-hello": Mutant(planted(DeafToHello), "a later incarnation proves nothing", 9, "progress"),
     "b4-joins-before-down": Mutant(
         planted(sequencer=JoinsBeforeDown), "a join before the down", 130, "down before join"
     ),
@@ -465,5 +492,6 @@ MUTANTS = {
     "learns-in-silence": Mutant(
         planted(LearnsInSilence), "a learner's later promise is not told", 1090401, "every end is told"
     ),
+    "serves-two": Mutant(planted(ServesTwo), "a founder's and a sequencer's at once", 4804252, "progress"),
     "tells-nobody": Mutant(planted(sequencer=TellsNobody), "what is stable is not told", 0, "delivered everywhere"),
 }

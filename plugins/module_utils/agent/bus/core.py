@@ -40,7 +40,9 @@ before the next.
 
 *Founding.* Where there is no bus, an agent that gets the lock asks every node of the cluster: each must have an agent
 without a bus, or no agent at all. Then its own join is the first entry. A *history* is named by its founder; what
-remains of an older one is told that it is over.
+remains of an older one is told that it is over. Who learns the state of one and has a link to its sequencer lets nobody
+found another: its join can be stable, and it does not know yet. Where two came to be all the same, by a node that was
+frozen, and one waits for an agent that is with the other, one of the two agents ends.
 
 *Who has to go.* A sequencer that lacks half of the view for a time gives the lock up and stays last in line. A member
 cut off from most of the view for longer gives itself up, by the rule with which o2cb fences. A sequencer that has most
@@ -578,6 +580,18 @@ class Core:
                 self._release()
                 self.promise(frame.epoch)
             self._reply(link, frame)
+        elif frame.history != self.history and not self.taught():
+            self._part(link)
+
+    def _part(self, link: Link) -> None:
+        """A candidate of another bus waits for the reply of this one, which left that bus before it knew of its join.
+
+        It will never come, and this one runs: so one of the two has to end.
+        """
+        if self.phase == self.MEMBER:
+            self.send_frame(link.node, Dead(link.incarnation, True))
+        else:
+            self.evict(effects.FOREIGN)
 
     def _reply(self, link: Link, frame: Collect) -> None:
         """All that the candidate may lack: of the same epoch its entries are ours, of another one only the stable."""
@@ -590,7 +604,7 @@ class Core:
     def _allow_founding(self, link: Link, frame: Collect) -> None:
         if self.phase == self.MEMBER:
             self.send_frame(link.node, Refused(NO_EPOCH))
-        elif not self.role:
+        elif not self.role and not self.taught():
             self.send_frame(link.node, Promise(frame.epoch, NO_EPOCH, 0, 0))
 
     def _tail(self, link: Link, frame: Tail) -> None:
@@ -668,6 +682,8 @@ class Core:
         if (frame.node, frame.incarnation) == (self.node, self.incarnation):
             if frame.epoch >= self.promised:
                 self.evict(effects.ASKED)
+            elif frame.epoch[1:] == (link.node, link.incarnation):
+                self.send_frame(link.node, Refused(self.promised))
         elif frame.epoch[1:] == (link.node, link.incarnation):
             self.send_frame(frame.node, frame)
 

@@ -147,6 +147,62 @@ def test_a_lock_that_comes_too_late_is_given_back():
     assert core.drain()[-1] == effects.Release(effects.SEQUENCER)
 
 
+def learner() -> Core:
+    """Node 2's agent, with the state of node 1's bus in epoch (1, 1, 4), and a link to node 3."""
+    core = Core(2, 5, (1, 2, 3))
+    core.start(0.0)
+    core.granted(effects.ALIVE)
+    for node, incarnation, history in ((1, 4, (1, 4)), (3, 6, (0, 0))):
+        core.link_up(node)
+        core.receive(node, frames.Hello(incarnation, history))
+    core.receive(1, frames.Welcome(1, (1, 4), (1, 1, 4), 1, ((1, 4, 0),), ()))
+    core.drain()
+    return core
+
+
+def sent_to(core: Core, node: int) -> list[frames.Frame]:
+    return [effect.frame for effect in core.drain() if isinstance(effect, Send) and effect.peer == node]
+
+
+def test_a_learner_lets_nobody_found_a_bus_while_it_has_a_link_to_its_sequencer():
+    core = learner()
+    founding = frames.Collect((0, 0), (2, 3, 6), (0, 0, 0), 0, 0)
+    core.receive(3, founding)
+    assert not sent_to(core, 3)
+    core.link_down(1)
+    core.receive(3, founding)
+    assert sent_to(core, 3) == [frames.Promise((2, 3, 6), (0, 0, 0), 0, 0)]
+
+
+def test_a_learner_that_another_bus_waits_for_ends_unless_its_sequencer_is_there():
+    core = learner()
+    of_another = frames.Collect((3, 6), (2, 3, 6), (1, 3, 6), 2, 2)
+    core.receive(3, of_another)
+    assert core.phase == Core.LEARNING
+    core.link_down(1)
+    core.receive(3, of_another)
+    assert effects.Evict(effects.FOREIGN) in core.drain()
+
+
+def test_a_member_that_another_bus_waits_for_tells_it_that_this_is_in_vain():
+    core = alone()
+    core.nodes = (1, 3)
+    core.link_up(3)
+    core.receive(3, frames.Hello(6, (3, 6)))
+    core.drain()
+    core.receive(3, frames.Collect((3, 6), (2, 3, 6), (1, 3, 6), 2, 2))
+    assert sent_to(core, 3) == [frames.Dead(6, True)]
+    assert core.phase == Core.MEMBER
+
+
+def test_who_is_asked_to_go_by_an_epoch_before_its_promise_says_what_it_has_promised():
+    core = learner()
+    core.receive(3, frames.Go((0, 3, 6), 2, 5))
+    assert sent_to(core, 3) == [frames.Refused((1, 1, 4))]
+    core.receive(3, frames.Go((2, 3, 6), 2, 5))
+    assert effects.Evict(effects.ASKED) in core.drain()
+
+
 @pytest.mark.parametrize(
     ("reached", "voters", "decides"),
     [
