@@ -32,10 +32,10 @@ class Errands:
         self._tasks: set[asyncio.Task[None]] = set()
         exchange.on_message(self._take)
 
-    def look(self, name: str) -> None:
-        """Tell all agents to look at this resource. Nobody waits for it."""
+    def look(self, name: str, node: int | None) -> None:
+        """Tell the agent of this node to look at this resource, or all agents. Nobody waits for it."""
         if self._exchange.membership.quorate:
-            self._begin({"look": name})
+            self._begin({"look": name, "node": node})
 
     async def move(self, name: str, target: str, holder: int) -> None:
         """Give the order to the node that runs it. Raises O2cbError with what stands against it."""
@@ -68,7 +68,7 @@ class Errands:
         except (ValueError, AttributeError, TypeError):
             return
         if "look" in what:
-            if runner is not None:
+            if runner is not None and what.get("node") in (None, self._exchange.node):
                 runner.hint()
         elif "ask" in message.head and message.head.get("to") == [self._exchange.node]:
             self._begin({"error": self._order(runner, str(name), str(what.get("node")))}, str(message.head["ask"]))

@@ -54,8 +54,9 @@ class Runner:
         actions: Actions,
         nodes: Callable[[], Mapping[str, int]],
         me: str,
-        tell: Callable[[str], None],
+        tell: Callable[[str, int | None], None],
     ) -> None:
+        """`tell` makes the agent of a node, by its number, look at a resource, or all agents."""
         self.name = name
         self.resource = resource
         self.memory = Memory()
@@ -272,7 +273,7 @@ class Runner:
             self._drop_wish()
         elif step.do is Do.LABEL:
             await self._locks.label(f"resource:{self.name}", step.text)
-            self._tell(self.name)
+            self._tell_node(step.text[len(TO) :])
 
     def _environment(self) -> Mapping[str, str]:
         return {"O2_RESOURCE": self.name, "O2_LOCK_TOKEN": str(self.token), "O2_NODE": self.seen.me}
@@ -329,14 +330,17 @@ class Runner:
         now = time.monotonic()
         self._say("is released", why=step.text)
         await self._locks.release(f"resource:{self.name}", self.token)
-        self._tell(self.name)
         files.remove(self._held_file)
         self._started = None
         self._ran.clear()
         self.memory.leaves = False
-        if self.seen.wisher not in ("", self.seen.me):
-            self.memory.yields = now + election.YIELD_SECONDS
         self._free_since = now
+        self.seen, self._known = replace(self.seen, held=False, label="", free=0.0), True
+        if self.seen.wisher in ("", self.seen.me):
+            self._tell_node("")
+        else:
+            # That one tries for it without a pause, and nobody else needs to know.
+            self.memory.yields = now + election.YIELD_SECONDS
 
     async def _take(self, step: Step) -> None:
         """Wait for the lock, but not beyond a poke."""
@@ -366,7 +370,7 @@ class Runner:
             await self._locks.release(lock, self.token)
             self.memory.yields = time.monotonic() + LOOK_SECONDS
             return
-        self._drop_wish()
+        # The wish has time until the next look: now it is the parts' turn.
         self.seen = replace(self.seen, held=True, holder="", label="", wisher="", wish="")
         self._known = True
 
@@ -378,7 +382,7 @@ class Runner:
             self.memory.asked_by = self.seen.holder if self.seen.label == TO + self.seen.me else ""
             self._others = {**self._others, "wisher": self.seen.me, "wish": step.text}
             self._say("is wished for", why=step.text)
-            self._tell(self.name)
+            self._tell_node(self.seen.holder)
         await self._rest(0.1)
 
     def _drop_wish(self) -> None:
@@ -394,6 +398,10 @@ class Runner:
             await asyncio.wait_for(self._poked.wait(), min(seconds, LOOK_SECONDS))
 
     # telling
+
+    def _tell_node(self, name: str) -> None:
+        """Make the agent of that node look, or all where that is nobody: a look costs those who hand over some time."""
+        self._tell(self.name, self.seen.nodes.get(name))
 
     def _say(self, what: str, **more: Any) -> None:
         words = ", ".join(

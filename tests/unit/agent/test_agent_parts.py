@@ -218,6 +218,8 @@ class Keeper:
         self.held: dict[str, Any] | None = None
         self.free = True
         self.wisher: dict[str, Any] | None = None
+        self.told: list[tuple[str, int | None]] = []
+        """Who is made to look, by node number, or all."""
         self.tokens = 0
         self.labels: list[str] = []
 
@@ -306,7 +308,8 @@ def watch(
         parts = Parts(keeper)
         prepare(keeper, parts)
         nodes = {"node1": 1, "node2": 2}
-        one = Runner("both", resource, keeper, parts, lambda: nodes, "node1", lambda _name: None)  # type: ignore[arg-type]
+        told = keeper.told.append
+        one = Runner("both", resource, keeper, parts, lambda: nodes, "node1", lambda *what: told(what))  # type: ignore[arg-type]
         task = asyncio.ensure_future(one.run())
         try:
             await watching(one, keeper, parts, until)
@@ -323,8 +326,10 @@ def test_a_resource_starts_in_order_and_stops_in_the_reverse(held_here):
         assert one.facts()["state"] in ("runs here", "starts")
         one.memory.drained = True
         one.poke()
-        await until(lambda: keeper.held is None)
+        await until(lambda: keeper.told)
+        assert keeper.held is None
         assert parts.log == ["start /one", "start /two", "stop /two", "stop /one"]
+        assert keeper.told == [("both", None)], "all are to see that it is free"
 
     watch(watching)
 
@@ -435,6 +440,7 @@ def test_one_who_is_to_have_it_next_gets_it_from_the_holder_and_from_who_came_fi
         tokens = keeper.tokens
         await asyncio.sleep(0.5)
         assert keeper.tokens == tokens, "it is left to the other node"
+        assert keeper.told == [("both", 2)], "nobody else is disturbed"
 
     watch(watching)
 
