@@ -273,7 +273,7 @@ class Runner:
             self._drop_wish()
         elif step.do is Do.LABEL:
             await self._locks.label(f"resource:{self.name}", step.text)
-            self._tell_node(step.text[len(TO) :])
+            self._tell(self.name, None)  # One is to have it next, and the others leave it alone.
 
     def _environment(self) -> Mapping[str, str]:
         return {"O2_RESOURCE": self.name, "O2_LOCK_TOKEN": str(self.token), "O2_NODE": self.seen.me}
@@ -337,7 +337,7 @@ class Runner:
         self._free_since = now
         self.seen, self._known = replace(self.seen, held=False, label="", free=0.0), True
         if self.seen.wisher in ("", self.seen.me):
-            self._tell_node("")
+            self._tell(self.name, None)
         else:
             # That one tries for it without a pause, and nobody else needs to know.
             self.memory.yields = now + election.YIELD_SECONDS
@@ -382,7 +382,7 @@ class Runner:
             self.memory.asked_by = self.seen.holder if self.seen.label == TO + self.seen.me else ""
             self._others = {**self._others, "wisher": self.seen.me, "wish": step.text}
             self._say("is wished for", why=step.text)
-            self._tell_node(self.seen.holder)
+            self._tell(self.name, self.seen.nodes.get(self.seen.holder))
         await self._rest(0.1)
 
     def _drop_wish(self) -> None:
@@ -398,10 +398,6 @@ class Runner:
             await asyncio.wait_for(self._poked.wait(), min(seconds, LOOK_SECONDS))
 
     # telling
-
-    def _tell_node(self, name: str) -> None:
-        """Make the agent of that node look, or all where that is nobody: a look costs those who hand over some time."""
-        self._tell(self.name, self.seen.nodes.get(name))
 
     def _say(self, what: str, **more: Any) -> None:
         words = ", ".join(
