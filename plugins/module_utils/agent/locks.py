@@ -11,7 +11,7 @@ import socket
 from typing import Any, Mapping
 
 from ..dlm import channel, names
-from ..dlm.client import GRACE
+from ..dlm.client import GRACE, answered
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 
@@ -97,13 +97,7 @@ async def _receive(sock: socket.socket, seconds: float) -> tuple[dict[str, Any],
         raise O2cbError(f"o2keep did not answer within {seconds:g} s: see `systemctl status o2keep`") from None
     except (OSError, ValueError) as error:
         raise O2cbError(f"o2keep did not answer: {error}; see `systemctl status o2keep`") from None
-    if received is None:
-        raise O2cbError("o2keep went away in the middle of the request: see `journalctl -u o2keep`")
-    answer, descriptors = received
-    if "error" in answer:
-        channel.close_all(descriptors)
-        raise O2cbError(str(answer["error"]))
-    return answer, descriptors
+    return answered(received)
 
 
 async def _readable(sock: socket.socket) -> None:

@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, Sequence
 
 from ..dlm import channel, names
-from ..dlm.client import GRACE
+from ..dlm.client import GRACE, answered
 from ..o2cb.errors import O2cbError
 from ..o2cb.keeping import SOCKET
 from .locks import Locks
@@ -215,13 +215,7 @@ class Master(_Reign):
                 received = channel.receive(sock)
             except (OSError, ValueError) as error:
                 raise O2cbError(f"o2keep does not answer ({error}): see `systemctl status o2keep`") from None
-        if received is None:
-            raise O2cbError("o2keep went away in the middle of the request: see `journalctl -u o2keep`")
-        answer, descriptors = received
-        if "error" in answer:
-            channel.close_all(descriptors)
-            raise O2cbError(str(answer["error"]))
-        return answer, descriptors
+        return answered(received)
 
 
 class AsyncMaster(_Reign):

@@ -49,13 +49,7 @@ class Client:
             received = channel.receive(self.sock)
         except (OSError, ValueError) as error:
             raise O2cbError(f"o2keep did not answer: {error}; see `systemctl status o2keep`") from None
-        if received is None:
-            raise O2cbError("o2keep went away in the middle of the request: see `journalctl -u o2keep`")
-        answer, descriptors = received
-        if "error" in answer:
-            channel.close_all(descriptors)
-            raise O2cbError(str(answer["error"]))
-        return answer, descriptors
+        return answered(received)
 
     def locks(self) -> Iterator[dict[str, Any]]:
         """What this node holds."""
@@ -66,6 +60,17 @@ class Client:
             after = answer["more"]
             if not after:
                 return
+
+
+def answered(received: tuple[dict[str, Any], list[int]] | None) -> tuple[dict[str, Any], list[int]]:
+    """What o2keep's answer is, with its descriptors. Raises O2cbError for a refusal, and where it has gone away."""
+    if received is None:
+        raise O2cbError("o2keep went away in the middle of the request: see `journalctl -u o2keep`")
+    answer, descriptors = received
+    if "error" in answer:
+        channel.close_all(descriptors)
+        raise O2cbError(str(answer["error"]))
+    return answer, descriptors
 
 
 def refusal(name: str, answer: dict[str, Any], wait: float) -> str:
