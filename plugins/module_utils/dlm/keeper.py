@@ -57,7 +57,8 @@ has OVERTIME for that, and at least FIRST_ANSWER since it was asked for."""
 
 LOOK_SECONDS = 0.7
 SHOW_SECONDS = 0.2
-"""A process lock shows its holder when it is held for longer than this: to show it takes longer than to take it."""
+"""A process lock shows its holder when it is held for longer than this: to show it takes longer than to take it. One
+that was handed over does too, so that what waits for it begins first."""
 
 GATHER_SECONDS = 0.5
 """Mounts are let go of together, at most this late."""
@@ -357,10 +358,12 @@ class Keeper:
         elif "busy" in answer:
             if take.recall:
                 self._recall(take)
-            if time.monotonic() + self.PAUSE[1] < take.deadline:
-                self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
-            else:
+            if time.monotonic() + self.PAUSE[1] >= take.deadline:
                 self._busy(take)
+            elif take.eager:
+                self._try(take)  # The next worker at once: the lock is about to be handed over.
+            else:
+                self.at(random.uniform(*self.PAUSE), lambda: self._try(take))
         else:
             self.finish(take, answer)
         self._wake(take.key)
@@ -426,7 +429,7 @@ class Keeper:
         self._watch(held)
         if not taken and held.what.kind != PROCESS:
             self._let_go(held, lambda _answer: None)
-        elif held.what.kind == PROCESS:
+        elif held.what.kind == PROCESS or take.eager:
             self.at(SHOW_SECONDS, lambda: self.publish(held))
         else:
             self.publish(held)
