@@ -48,6 +48,15 @@ def dmsetup(*words, table=None):
         raise O2cbError(f"dmsetup {words[0]}: {done.stderr.strip()}")
 
 
+def load():
+    """The table as the metadata say. The kernel would look only at resume whether the disk is long enough."""
+    size = metadata()["size"]
+    with open(DISK, "rb") as disk:
+        if START + size > disk.seek(0, os.SEEK_END) // 512:
+            raise O2cbError(f"{DISK} is too short for {size} sectors")
+    dmsetup("load", NAME, table=f"0 {size} linear {DISK} {START}\n")
+
+
 class Daemon:
     def __init__(self):
         self.ops = ClusterOps("clvmdlike", self.message, self.node)
@@ -57,7 +66,7 @@ class Daemon:
         """A step on this node: what went wrong."""
         try:
             if step != "suspend":
-                dmsetup("load", NAME, table=f"0 {metadata()['size']} linear {DISK} {START}\n")
+                load()
             if step != "refresh":
                 dmsetup(step, NAME)
         except (O2cbError, OSError, ValueError, subprocess.TimeoutExpired) as error:
