@@ -74,6 +74,9 @@ class Exchange:
         """Why there is no messenger."""
 
         self.node = -1
+        self.position = 0
+        """Of the last entry that this side was given; the core can be some ahead."""
+
         self._joiner = Joiner()
         self._numbers = itertools.count(1)
         self._sending: dict[int, asyncio.Future[int]] = {}
@@ -89,7 +92,7 @@ class Exchange:
     def begin(self, me: int, messenger: Messenger) -> None:
         """From now on this messenger delivers."""
         self.node, self.messenger, self.off = me, messenger, ""
-        self.membership, self._joiner = Membership(), Joiner()
+        self.membership, self._joiner, self.position = Membership(), Joiner(), 0
 
     def end(self, why: str) -> None:
         """It does not any more."""
@@ -122,6 +125,7 @@ class Exchange:
     # what the bus tells
 
     def delivered(self, position: int, entry: Entry) -> None:
+        self.position = position
         if entry.kind == MESSAGE:
             self._message(position, entry)
             return
@@ -134,6 +138,7 @@ class Exchange:
 
     def viewed(self, position: int, members: tuple[Ident, ...]) -> None:
         if not self.membership.position and self.messenger is not None:
+            self.position = position
             self.membership.begin(position, dict(members), self.messenger.core.view.absent, time.time())
             for node, incarnation in members:
                 facts = {"event": membership.JOINED, "node": node, "incarnation": incarnation, "position": position}
@@ -276,7 +281,7 @@ class Exchange:
             "listening": True,
             "node": self.node,
             "history": list(messenger.core.history),
-            "position": messenger.core.view.position,
+            "position": self.position,
             "members": {str(node): incarnation for node, incarnation in sorted(self.membership.up().items())},
             "quorate": self.membership.quorate,
         }
@@ -290,7 +295,7 @@ class Exchange:
         return [self.off] if self.messenger is None else self.messenger.waits()
 
     def _working(self) -> Messenger:
-        if self.messenger is None or not self.messenger.is_member():
+        if self.messenger is None or not self.messenger.is_member() or not self.membership.position:
             raise O2cbError(
                 f"this node is not on the bus: {'; '.join(self.waits()) or 'it is about to join'}; see `o2ctl members`"
             )

@@ -73,6 +73,29 @@ def test_a_message_comes_to_listeners_on_every_node_at_its_position(agents):
         assert (event.data, event.facts["node"], event.facts["position"]) == (b"text", 2, position)
 
 
+def test_a_stream_begins_at_what_was_given_out_however_far_the_core_is(agents):
+    def core_is_ahead() -> None:
+        agents.exchanges[1].messenger.core.view.position += 5
+
+    told = agents.position
+    agents.call(core_is_ahead)
+    listening = Client(agents.socket(1)).listen(["news"])
+    with Client(agents.socket(2)) as client:
+        position = client.send("news", b"text")
+    assert (listening.position, listening.next(5).facts["position"]) == (told, position)
+    assert position > listening.position, "what its beginning holds does not come once more"
+
+
+def test_an_agent_that_was_not_told_of_its_own_join_has_nothing_to_listen_to(agents):
+    def begin() -> None:
+        exchange = agents.exchanges[1]
+        exchange.begin(1, exchange.messenger)
+
+    agents.call(begin)
+    with pytest.raises(O2cbError, match="about to join"):
+        Client(agents.socket(1)).listen(["news"])
+
+
 def test_the_asyncio_client_sends_and_listens(agents):
     async def talk() -> None:
         async with AsyncClient(agents.socket(1)) as bus, bus.listen(["news"]) as listening:
