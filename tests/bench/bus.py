@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from faults.bus import wait_until_all_are_up
 from lab import Lab, Node
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -41,6 +42,7 @@ def provisioned(nodes: int, corosync: bool) -> Lab:
     text = PROGRAM.read_text(encoding="utf-8")
     for node in lab.nodes():
         node.put("/root/bus_on_node.py", text)
+    wait_until_all_are_up(lab.nodes(), GRACE)
     return lab
 
 
