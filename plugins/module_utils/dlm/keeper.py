@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
@@ -660,10 +661,18 @@ class Keeper:
     def _leave(self, client: Client, message: dict[str, Any]) -> None:
         """Leave all domains, so that the node can leave the cluster. Refused while a lock is held.
 
+        One that is being released is waited for, and so is that of a process which has just ended.
         The node's own lock, by which others see that it is there, goes with it. The mount of a lock that was just
         released is a member of its domain, too.
         """
-        held = [lock.what.name for lock in self.holdings if not self._says_who_lives(lock) or lock.what.kind != NODE]
+        for lock in list(self.holdings):
+            if lock.pipe >= 0 and _ended(lock.pipe):
+                self._let_go(lock, lambda _answer: None)
+        held = [
+            lock.what.name
+            for lock in self.holdings
+            if not lock.releasing and (not self._says_who_lives(lock) or lock.what.kind != NODE)
+        ]
         trying = [take for take in self.trying.values() if not names.is_liveness(take.what.domain, take.what.name)]
         if held or trying:
             raise O2cbError(f"{len(held) + len(trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
@@ -775,6 +784,13 @@ def _owner_text(message: Mapping[str, Any]) -> str:
     if size > OWNER_BYTES:
         raise O2cbError(f"the owner text is {size} bytes: give at most {OWNER_BYTES}")
     return owner
+
+
+def _ended(pipe: int) -> bool:
+    """Whether no process has the other end any more."""
+    watched = select.poll()
+    watched.register(pipe, select.POLLIN)
+    return bool(watched.poll(0))
 
 
 def _late(held: Holding) -> str:
