@@ -96,23 +96,20 @@ class Checks:
         history = self.of(process)
         if history is None:
             history = self.histories[name] = History()
-        if process.position == 0 and position > len(history.order):
-            for branch in history.branches:
-                if branch.order[position - 1 : position] == [entry]:
-                    process.branch = branch  # It was welcomed there.
-                    return branch
-        if position <= len(history.order) and history.order[position - 1] != entry:
-            ident = process.node, process.incarnation
-            for branch in history.branches:
-                if branch.order[position - 1 : position] == [entry] or len(branch.order) == position - 1:
-                    process.branch = branch
-                    return branch
-            if process.zombie and not history.has(ident, position):
+        there = history.order[position - 1 : position]
+        if there == [entry] or (process.position and not there):
+            return history
+        for branch in history.branches:
+            if branch.order[position - 1 : position] == [entry] or (there and len(branch.order) == position - 1):
+                process.branch = branch  # A new member, where nothing is there yet, was welcomed on that one.
+                return branch
+        if there:
+            if process.zombie and not history.has((process.node, process.incarnation), position):
                 process.branch = history.branch(position)
                 return process.branch
             raise Violation(
                 "same order",
-                f"{process} delivers {show(entry)} at {position}, others {show(history.order[position - 1])}",
+                f"{process} delivers {show(entry)} at {position}, others {show(there[0])}",
             )
         return history
 

@@ -74,9 +74,6 @@ class Exchange:
         """Why there is no messenger."""
 
         self.node = -1
-        self.position = 0
-        """Of the last entry that this side was given; the core can be some ahead."""
-
         self._joiner = Joiner()
         self._numbers = itertools.count(1)
         self._sending: dict[int, asyncio.Future[int]] = {}
@@ -92,7 +89,7 @@ class Exchange:
     def begin(self, me: int, messenger: Messenger) -> None:
         """From now on this messenger delivers."""
         self.node, self.messenger, self.off = me, messenger, ""
-        self.membership, self._joiner, self.position = Membership(), Joiner(), 0
+        self.membership, self._joiner = Membership(), Joiner()
 
     def end(self, why: str) -> None:
         """It does not any more."""
@@ -125,8 +122,8 @@ class Exchange:
     # what the bus tells
 
     def delivered(self, position: int, entry: Entry) -> None:
-        self.position = position
         if entry.kind == MESSAGE:
+            self.membership.passed(position)
             self._message(position, entry)
             return
         if entry.kind == AGENT_DOWN:
@@ -138,7 +135,6 @@ class Exchange:
 
     def viewed(self, position: int, members: tuple[Ident, ...]) -> None:
         if not self.membership.position and self.messenger is not None:
-            self.position = position
             self.membership.begin(position, dict(members), self.messenger.core.view.absent, time.time())
             for node, incarnation in members:
                 facts = {"event": membership.JOINED, "node": node, "incarnation": incarnation, "position": position}
@@ -281,7 +277,7 @@ class Exchange:
             "listening": True,
             "node": self.node,
             "history": list(messenger.core.history),
-            "position": self.position,
+            "position": self.membership.position,
             "members": {str(node): incarnation for node, incarnation in sorted(self.membership.up().items())},
             "quorate": self.membership.quorate,
         }

@@ -40,6 +40,8 @@ class Membership:
     def __init__(self) -> None:
         self.members: dict[int, Member] = {}
         self.position = 0
+        """Of the last entry that was given out, 0 before the own join. The core can be some ahead."""
+
         self.quorate = False
 
     def begin(self, position: int, members: Mapping[int, int], absent: Mapping[int, int], now: float) -> None:
@@ -48,6 +50,11 @@ class Membership:
         self.members = {node: Member(DOWN, incarnation, now) for node, incarnation in absent.items()}
         for node, incarnation in members.items():
             self.members[node] = Member(UP, incarnation, now)
+
+    def passed(self, position: int) -> None:
+        """An entry that changes nothing here was delivered."""
+        if self.position:
+            self.position = position
 
     def delivered(self, position: int, entry: Entry, now: float) -> dict[str, Any]:
         """The event of a view change."""

@@ -65,7 +65,7 @@ class MessageVerbs:
             "on_bus": bool(messenger and messenger.is_member()),
             "quorate": exchange.membership.quorate,
             "sequencer": messenger.sequencer() if messenger and messenger.sequencer() >= 0 else None,
-            "position": exchange.position if messenger else None,
+            "position": exchange.membership.position if messenger else None,
             "members": rows,
             "waits": exchange.waits(),
         }

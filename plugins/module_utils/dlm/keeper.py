@@ -666,7 +666,7 @@ class Keeper:
         released is a member of its domain, too.
         """
         for lock in list(self.holdings):
-            if lock.pipe >= 0 and _ended(lock.pipe):
+            if not lock.releasing and lock.pipe >= 0 and _ended(lock.pipe):
                 self._let_go(lock, lambda _answer: None)
         held = [
             lock.what.name
