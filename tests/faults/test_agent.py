@@ -139,8 +139,8 @@ def define(nodes: list[Node], name: str = "web", **more: Any) -> None:
     parts = [{"address": f"{ADDRESS}/24", "device": "vec0"}, {"unit": "witness.service"}]
     text = json.dumps({"name": name, "parts": parts, "check_interval": 2, **more})
     for node in nodes:
-        path = f"/etc/o2agent/resources.d/{name}.json"
-        node.run(f"mkdir -p /etc/o2agent/resources.d && cat > {path}", stdin=text, check=True)
+        node.run("mkdir -p /etc/o2agent/resources.d", check=True)
+        node.put(f"/etc/o2agent/resources.d/{name}.json", text)
     for node in nodes:
         node.run("o2ctl agent reload", check=True)
 

@@ -45,6 +45,7 @@ KEY_SIZES = (128, 4096)
 
 _MARK = "# Written by the Ansible collection ocfs2.o2cb"
 _NUMBER = re.compile(r"^\s*(token|token_coefficient):\s*(\d+)\s*$", re.MULTILINE)
+_LOCAL_ID = re.compile(r"^Local node ID (\d+)\b", re.MULTILINE)
 _ADDRESS = re.compile(r"^\s*(?:ring\d+_addr|bindnetaddr|mcastaddr):\s*(\S+)\s*$", re.MULTILINE)
 
 
@@ -120,8 +121,17 @@ def token_of(text: str) -> int:
     return found["token"] + max(nodes - 2, 0) * found["token_coefficient"]
 
 
+def node_id_in(status: str) -> int | None:
+    """By what number corosync runs here, as `corosync-cfgtool -s` prints it; None where it does not say so."""
+    found = _LOCAL_ID.search(status)
+    return int(found[1]) if found else None
+
+
 def needs_restart(old: str, new: str) -> bool:
-    """Whether a running corosync cannot take the change over by a reload: anything but nodes and token is different."""
+    """Whether a running corosync cannot take the change over by a reload: anything but nodes and token is different.
+
+    Nor can it take over a number of its own node, which the text alone does not tell.
+    """
     return _fixed(old) != _fixed(new)
 
 

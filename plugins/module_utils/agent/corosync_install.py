@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..o2cb import conf, files, programs
+from ..o2cb import conf, files, model, programs
 from ..o2cb.errors import O2cbError, join_problems
 from ..o2cb.install import Plan
 from ..o2cb.model import Cluster, Node
@@ -24,10 +24,14 @@ from ..o2cb.systemd import Systemd
 from ..o2cb.timeouts import Timeouts
 from . import corosync
 from .corosync import AUTHKEY, DROP_IN, PATH, SERVICE
+from .transport import group
 
 KEY_MODE = 0o400
 UNREAD = "/run/ocfs2.o2cb.corosync"
 """There from the writing of a file until corosync has read it: a run that broke off in between is made good."""
+
+STATUS_SECONDS = 10.0
+"""corosync-cfgtool asks the daemon, and one that stands still does not answer."""
 
 _ENCODING = "latin-1"
 """Bytes as text, one to one."""
@@ -66,7 +70,7 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
         result.add(f"enable {SERVICE}", lambda: systemd.tell("enable", SERVICE))
     if not systemd.active(SERVICE):
         result.add(f"start {SERVICE}", lambda: _make_read(lambda: systemd.tell("start", SERVICE)))
-    elif new_key or corosync.needs_restart(old or "", text) or os.path.exists(UNREAD):
+    elif new_key or corosync.needs_restart(old or "", text) or os.path.exists(UNREAD) or _is_another(cluster):
         result.add(f"restart {SERVICE}", lambda: _make_read(lambda: systemd.tell("restart", SERVICE)))
     elif changed:
         result.add("reload corosync", lambda: _make_read(_reload))
@@ -124,6 +128,21 @@ def _key() -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
+
+
+def _is_another(cluster: Cluster) -> bool:
+    """Whether corosync runs here as another node than it is to be: a reload does not tell it its own number."""
+    me = model.local_node(cluster.nodes, os.uname().nodename)
+    present = corosync.node_id_in(_status())
+    return me is not None and present is not None and present != group.node_id(me.number)
+
+
+def _status() -> str:
+    """Nothing where it does not answer: then it has no number that could be wrong."""
+    try:
+        return programs.run(["corosync-cfgtool", "-s"], STATUS_SECONDS)[1]
+    except O2cbError:
+        return ""
 
 
 def _reload() -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,7 @@ def node(tmp_path: Path) -> Iterator[Path]:
             for name, file in (("PATH", "corosync.conf"), ("AUTHKEY", "authkey"), ("DROP_IN", "unit.d/ours.conf")):
                 patch.setattr(module, name, str(tmp_path / file))
         patch.setattr(corosync_install, "UNREAD", str(tmp_path / "unread"))
+        patch.setattr(corosync_install, "_status", lambda: "")
         patch.setattr(conf, "PATH", str(tmp_path / "cluster.conf"))
         yield tmp_path
 
@@ -227,6 +229,23 @@ def test_what_a_run_has_written_and_corosync_not_read_is_made_good_by_the_next(
     assert (node / "corosync.conf").read_text() == EXPECTED
     assert apply(FakeSystemd("runs")) == ["restart corosync.service"]
     assert apply(FakeSystemd("runs")) == []
+
+
+def test_a_corosync_that_runs_by_another_number_is_restarted(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """corosync takes nodes over by a reload, but not its own number: on nodes it went on as 255 in a ring without one."""
+    me = Node(os.uname().nodename, 3, "10.0.0.3")
+    nodes = [vars(node) for node in (*NODES, me)]
+    apply(FakeSystemd("runs"), nodes=nodes)
+    for status, done in (
+        ("Local node ID 255, transport knet\nLINK ID 0 udp\n", ["restart corosync.service"]),
+        ("Local node ID 3, transport knet\nLINK ID 0 udp\n", []),
+        ("Cannot initialize the cfg service\n", []),
+    ):
+        monkeypatch.setattr(corosync_install, "_status", lambda status=status: status)
+        assert apply(FakeSystemd("runs"), nodes=nodes) == done
+    monkeypatch.setattr(corosync_install, "_status", lambda: "Local node ID 3, transport knet\n")
+    nodes[-1]["number"] = 4
+    assert apply(FakeSystemd("runs"), nodes=nodes) == ["corosync.conf", "restart corosync.service"]
 
 
 def test_a_key_with_a_wrong_mode_is_mended_and_a_missing_one_is_named(node: Path) -> None:
