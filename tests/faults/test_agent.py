@@ -247,6 +247,26 @@ def test_an_agent_that_cannot_come_back_hands_over_in_order(hosts: list[Node], h
         assert granted > stopped
 
 
+def test_a_boot_at_which_no_agent_comes_up_leaves_nothing_to_stop(hosts: list[Node]) -> None:
+    """The others run what is to run, and the safe stop is not tried again for ever."""
+    define(hosts)
+    victim = hosts[0]
+    bad = "/etc/o2agent/resources.d/bad.json"
+    victim.put(bad, "{")
+    victim.kill()
+    victim.boot()
+    try:
+        wait_for(victim, "systemctl is-failed --quiet o2agent", BACK_SECONDS)
+        assert wait_until_it_runs(hosts[1:]) is not victim
+        said = victim.run("journalctl -b -t o2agent --no-pager", check=True).stdout
+        assert f"the agent does not start: {bad} is not JSON" in said
+        assert not victim.run("systemctl is-failed o2agent-stop").ok, "it had nothing to do"
+        assert victim.run("systemctl show --property ConditionResult --value o2agent-stop").stdout == "no\n"
+    finally:
+        victim.run(f"rm {bad}; systemctl reset-failed o2agent; systemctl start o2agent", check=True)
+    wait_for(victim, BACK, BACK_SECONDS)
+
+
 def test_a_stop_of_the_agent_hands_over_where_that_is_configured(hosts: list[Node]) -> None:
     path = "/etc/o2agent/agent.json"
     change = f'cp {path} {path}.before && echo \'{{"on_stop": "hand_over"}}\' > {path} && o2ctl agent reload'

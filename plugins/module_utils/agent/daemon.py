@@ -26,7 +26,7 @@ from typing import Any
 
 from ..o2cb import files, notify, observe
 from ..o2cb.errors import O2cbError
-from . import configuration, journal, message_verbs, tasks
+from . import configuration, journal, message_verbs, service, tasks
 from .actions import Actions, run
 from .configuration import HAND_OVER, Settings
 from .errands import Errands
@@ -40,9 +40,7 @@ from .runner import HELD, Runner
 from .server import Server, Verbs
 from .transport.links import Peer
 
-RUN = "/run/o2agent"
-COPY = f"{RUN}/o2cb.pyz"
-ONLY_ONE = f"{RUN}/lock"
+ONLY_ONE = f"{service.RUN}/lock"
 
 WATCH_SECONDS = 2.0
 JUMP_SECONDS = 1.0
@@ -326,13 +324,13 @@ def _leave_copy() -> None:
     """The program as it runs now, for the safe stop, whatever becomes of the file."""
     with open(sys.argv[0], "rb") as program:
         data = program.read()
-    files.write(COPY, data.decode("latin-1"), encoding="latin-1")
+    files.write(service.COPY, data.decode("latin-1"), encoding="latin-1")
 
 
 @contextlib.contextmanager
 def _only_one(seconds: float) -> Any:
     """The agent and the safe stop never act at the same time."""
-    os.makedirs(RUN, exist_ok=True)
+    os.makedirs(service.RUN, exist_ok=True)
     descriptor = os.open(ONLY_ONE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + seconds
     try:

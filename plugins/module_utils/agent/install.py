@@ -95,7 +95,7 @@ def _start(result: Plan, systemd: Systemd, changed: bool, alone: bool) -> None:
         result.add(f"enable {service.SERVICE}", lambda: systemd.tell("enable", service.SERVICE))
     if not systemd.active(service.SERVICE):
         result.add(f"start {service.SERVICE}", lambda: systemd.tell("start", service.SERVICE))
-    elif files.read(daemon.COPY) is not None and _bytes(daemon.COPY) != _bytes(units.PROGRAM):
+    elif files.read(service.COPY) is not None and _bytes(service.COPY) != _bytes(units.PROGRAM):
         result.add(f"upgrade {service.SERVICE}", lambda: _end(systemd) if alone else _upgrade(systemd))
     elif changed:
         result.add("reload o2agent", _reload)
@@ -174,7 +174,7 @@ def _stop(systemd: Systemd) -> None:
     for lock in list(_locks()):
         if names.is_liveness(names.AGENT_DOMAIN, lock["name"]):
             Keeper().ask({"op": "release", "name": lock["name"], "domain": names.AGENT_DOMAIN})
-    for path in (daemon.COPY, keeping.AGENT_SOCKET, daemon.ONLY_ONE):
+    for path in (service.COPY, keeping.AGENT_SOCKET, daemon.ONLY_ONE):
         files.remove(path)
 
 

@@ -13,6 +13,10 @@ STOP_SERVICE = "o2agent-stop.service"
 PATH = f"/etc/systemd/system/{SERVICE}"
 STOP_PATH = f"/etc/systemd/system/{STOP_SERVICE}"
 
+RUN = "/run/o2agent"
+COPY = f"{RUN}/o2cb.pyz"
+"""The program of the agent that runs, or ran last since the boot."""
+
 _HEAD = "# Written by the Ansible collection ocfs2.o2cb. Changes are overwritten.\n"
 
 _SANDBOX = """LockPersonality=yes
@@ -66,15 +70,19 @@ WantedBy=multi-user.target
 
 
 def stop_service() -> str:
-    """The safe stop. It runs from what the agent has left in /run: the program itself may be what is broken."""
+    """The safe stop. It runs from what the agent has left in /run: the program itself may be what is broken.
+
+    Where nothing is left there, no agent has come up since the boot, and none has started anything.
+    """
     return f"""{_HEAD}[Unit]
 Description=Stops the resources of this node, since o2agent does not come back
 Documentation=man:o2ctl(8)
 After={units.KEEPER_SERVICE}
+ConditionPathExists={COPY}
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/python3 /run/o2agent/o2cb.pyz o2agent-stop
+ExecStart=/usr/bin/python3 {COPY} o2agent-stop
 Restart=on-failure
 RestartSec=10
 TimeoutStartSec=900

@@ -50,7 +50,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         "stop": (service, "STOP_PATH", "units/o2agent-stop.service"),
         "settings": (configuration, "SETTINGS", "etc/agent.json"),
         "drained": (configuration, "DRAINED", "var/drained"),
-        "copy": (daemon, "COPY", "run/o2cb.pyz"),
+        "copy": (service, "COPY", "run/o2cb.pyz"),
         "authority": (authority, "AUTHORITY", "etc/tls/authority.pem"),
         "trusted": (credentials, "TRUSTED", "etc/tls/trusted.crt"),
         "own": (credentials, "OWN", "etc/tls/node.pem"),

@@ -176,6 +176,7 @@ def test_the_units_keep_services_and_stop_them_when_the_agent_does_not_come_back
     assert "KillMode=process" in service.service()
     assert "OnFailure=o2agent-stop.service" in service.service()
     assert "/run/o2agent/o2cb.pyz o2agent-stop" in service.stop_service()
+    assert "ConditionPathExists=/run/o2agent/o2cb.pyz\n" in service.stop_service()
 
 
 def commands(path: Path, check: str, stop: str = "true") -> Commands:

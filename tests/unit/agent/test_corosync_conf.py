@@ -232,7 +232,7 @@ def test_what_a_run_has_written_and_corosync_not_read_is_made_good_by_the_next(
 
 
 def test_a_corosync_that_runs_by_another_number_is_restarted(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """corosync takes nodes over by a reload, but not its own number: on nodes it went on as 255 in a ring without one."""
+    """corosync takes nodes over by a reload, but not its own number: it went on as 255 in a ring of its own."""
     me = Node(os.uname().nodename, 3, "10.0.0.3")
     nodes = [vars(node) for node in (*NODES, me)]
     apply(FakeSystemd("runs"), nodes=nodes)
