@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from faults.bus import wait_until_all_are_up
+from faults.bus.traffic import wait_until_all_are_up
 from lab import Lab, Node
 
 sys.path.insert(0, str(Path(__file__).parent))

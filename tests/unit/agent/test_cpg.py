@@ -4,7 +4,7 @@
 
 """Links by way of a process group: their generations in all orders, and the transport on a group that is imitated.
 
-What corosync itself does is not imitated here to prove it: see tests/faults/test_bus_corosync.py.
+What corosync itself does is not imitated here to prove it: see tests/faults/bus/test_corosync.py.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from faults.bus import ON_BUS
+from faults.bus.traffic import ON_BUS
 from faults.conftest import REFEREE
 from faults.controller import Controller, wait_until
 from faults.referee.remote import Remote, wait_for
@@ -32,7 +32,7 @@ CHANGES = int(os.environ.get("O2_OPS_CHANGES", "10"))
 NODE_KILLS = int(os.environ.get("O2_OPS_NODE_KILLS", "10"))
 PROGRAM_KILLS = int(os.environ.get("O2_OPS_PROGRAM_KILLS", "10"))
 
-EXAMPLE = Path(__file__).parents[2] / "docs/examples/clvmd_like.py"
+EXAMPLE = Path(__file__).parents[3] / "docs/examples/clvmd_like.py"
 UNIT = """[Unit]
 After=o2agent.service
 StartLimitIntervalSec=0

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults.conftest import REFEREE, SETTINGS
-from faults.controller import Controller, wait_until
+from faults.conftest import SETTINGS
+from faults.controller import wait_until
 from faults.referee.remote import wait_for
 from lab.node import Node
 
@@ -37,32 +37,6 @@ ON_BUS = "o2ctl members --json | grep -q '\"on_bus\": true'"
 def variables(transport: str) -> dict[str, Any]:
     """Of the playbook that brings the nodes agents without resources."""
     return {"o2cb_locks": True, "o2cb_agent_purge": True, "o2cb_agent_transport": transport}
-
-
-@contextmanager
-def agents_by(transport: str, controller: Controller) -> Iterator[None]:
-    """Agents on all nodes that talk by this transport; afterwards by TCP, as is usual."""
-    run = controller.play(PLAYBOOK, PLAY_SECONDS, **variables(transport))
-    assert run.rc == 0, run.output
-    yield
-    if transport == COROSYNC:
-        run = controller.play(PLAYBOOK, PLAY_SECONDS, **variables(TCP))
-        assert run.rc == 0, run.output
-        controller.module("corosync", {"state": "absent"})
-
-
-@contextmanager
-def gathered(nodes: list[Node]) -> Iterator[None]:
-    """All are on the bus, and nobody talks, before and after."""
-    text = (REFEREE / "talker.py").read_text(encoding="utf-8")
-    for node in nodes:
-        hush(node)
-        node.run(f"rm -f {LOG} {SENT}", check=True)
-        node.put("/root/talker.py", text)
-    wait_until_all_are_up(nodes)
-    yield
-    for node in nodes:
-        hush(node)
 
 
 @dataclass

@@ -13,11 +13,10 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from faults.bus import (
+from faults.bus.traffic import (
     BACK_SECONDS,
     COROSYNC,
     DEAD_SECONDS,
@@ -25,10 +24,8 @@ from faults.bus import (
     ON_BUS,
     SENT,
     TCP,
-    agents_by,
     begin,
     compare,
-    gathered,
     going_on_without,
     read,
     record,
@@ -39,7 +36,6 @@ from faults.bus import (
     wait_for_progress,
     wait_until_all_are_up,
 )
-from faults.controller import Controller
 from faults.referee.remote import wait_for
 from lab.node import Node
 
@@ -52,20 +48,6 @@ AGENT_KILLS = int(os.environ.get("O2_BUS_AGENT_KILLS", "50"))
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def agents(transport: str, controller: Controller, provisioned: list[Node]) -> Iterator[list[Node]]:
-    """The nodes, with o2agent and no resources."""
-    with agents_by(transport, controller):
-        yield provisioned
-
-
-@pytest.fixture
-def hosts(agents: list[Node]) -> Iterator[list[Node]]:
-    """The nodes, all on the bus, before and after."""
-    with gathered(agents):
-        yield agents
 
 
 def test_all_nodes_send_and_have_one_order(hosts: list[Node]) -> None:

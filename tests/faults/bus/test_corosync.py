@@ -2,22 +2,19 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The bus by way of corosync on real nodes: what corosync itself can do to it. All else is in test_bus.py."""
+"""The bus by way of corosync on real nodes: what corosync itself can do to it. All else is in test_order.py."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from faults.bus import (
+from faults.bus.traffic import (
     COROSYNC,
     PLAY_SECONDS,
     PLAYBOOK,
-    agents_by,
-    gathered,
     members,
     sequencer,
     talking,
@@ -37,17 +34,8 @@ BY_COROSYNC = variables(COROSYNC)
 
 
 @pytest.fixture(scope="module")
-def agents(controller: Controller, provisioned: list[Node]) -> Iterator[list[Node]]:
-    """The nodes, with agents on corosync."""
-    with agents_by(COROSYNC, controller):
-        yield provisioned
-
-
-@pytest.fixture
-def hosts(agents: list[Node]) -> Iterator[list[Node]]:
-    """The nodes, all on the bus, before and after."""
-    with gathered(agents):
-        yield agents
+def transport() -> str:
+    return COROSYNC
 
 
 def test_a_second_run_changes_nothing(agents: list[Node], controller: Controller) -> None:

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from faults.bus import (
+from faults.bus.traffic import (
     PLAYBOOK,
     PORTS,
     TCP,
-    agents_by,
-    gathered,
     members,
     read,
     sequencer,
@@ -40,20 +37,6 @@ MORE_KIB = 16 << 10
 """What an agent may have grown by."""
 
 FRAMES = int(os.environ.get("O2_BUS_FRAMES", "1000000"))
-
-
-@pytest.fixture(scope="module")
-def agents(controller: Controller, provisioned: list[Node]) -> Iterator[list[Node]]:
-    """The nodes, with o2agent and no resources."""
-    with agents_by(TCP, controller):
-        yield provisioned
-
-
-@pytest.fixture
-def hosts(agents: list[Node]) -> Iterator[list[Node]]:
-    """The nodes, all on the bus, before and after."""
-    with gathered(agents):
-        yield agents
 
 
 def test_a_new_authority_under_load_loses_nothing(hosts: list[Node], controller: Controller) -> None:
