@@ -16,6 +16,7 @@ from faults.referee.remote import TAKES_A_LOCK, wait_for
 from lab.node import Node
 
 MARKS = "/var/lib/o2keep"
+LEAVES = 5
 MARK_SECONDS = 6
 """A mark on disk is good for the tokens of the next 5 s, and for those of locks whose last token is known."""
 
@@ -100,6 +101,28 @@ def test_a_node_leaves_in_the_same_breath_as_its_last_lock_is_released(players: 
         done = node.run("o2ctl lock hold last --wait 5 && o2ctl lock release last && systemctl stop o2cb", timeout=120)
         assert done.ok, done.stderr
     wait_for(node, TAKES_A_LOCK, 60)
+
+
+def test_a_node_leaves_while_its_programs_wait_for_locks_and_ask_for_their_holders(players: list[Node]) -> None:
+    """They are told so. None brings the node into the domain again, whose members cannot stop their heartbeat."""
+    holder, leaver, _third = players
+    holder.run("o2ctl lock hold wanted", timeout=60, check=True)
+    ask = "while test -e /run/asking; do o2ctl lock hold wanted; done"
+    wait = "o2ctl lock hold wanted --wait 100 > /run/waited 2>&1; echo $? >> /run/waited"
+    try:
+        for turn in range(LEAVES):
+            leaver.run("touch /run/asking; rm -f /run/waited", check=True)
+            for words in (ask, ask, wait):
+                leaver.run(f"setsid -f sh -c '{words}' > /dev/null 2>&1 < /dev/null", check=True)
+            wait_for(leaver, "pgrep -f 'wanted --wai[t]'", 20)
+            time.sleep(turn / LEAVES)
+            with offline(leaver):
+                wait_for(leaver, "grep -qx 1 /run/waited", 20)
+                said = leaver.run("cat /run/waited; rm /run/asking", check=True).stdout
+                assert "is leaving the cluster" in said or "is not online" in said, said
+    finally:
+        leaver.run("rm -f /run/asking")
+        holder.run("o2ctl lock release wanted", timeout=60, check=True)
 
 
 def test_a_node_without_the_keeper_says_which_role_brings_it(players: list[Node]) -> None:

@@ -38,6 +38,9 @@ MOST_SIDE_BY_SIDE = 256
 IDLE_SECONDS = 60.0
 """A client that says nothing for so long, or does not take its answer, is let go."""
 
+GONE = (OSError, asyncio.TimeoutError)
+"""What a client causes that goes away, or stands still."""
+
 _CREDENTIALS = struct.Struct("3i")
 
 Verb = Callable[["dict[str, Any]"], Awaitable["dict[str, Any]"]]
@@ -103,7 +106,7 @@ class Server:
                 if self._strangers > MOST_STRANGERS:
                     return
             await Connection(self._verbs, rights, reader, writer).serve()
-        except (OSError, asyncio.TimeoutError):
+        except GONE:
             return
         finally:
             self._connections -= 1
@@ -148,6 +151,8 @@ class Connection:
                 await stream
         finally:
             await tasks.end([answering, reading])
+            for task in (answering, reading):
+                _raise_fault(task)
 
     async def _take_requests(self) -> Awaitable[None] | None:
         """The stream that a request begins, or nothing at the end of the connection."""
@@ -239,6 +244,13 @@ class Connection:
             await _answer(self._writer, await working)
             self._open -= 1
             self._answers.task_done()
+
+
+def _raise_fault(task: asyncio.Future[Any]) -> None:
+    """A client that went away is no fault. It can end both tasks, and asyncio complains of what nobody asks for."""
+    fault = None if task.cancelled() or not task.done() else task.exception()
+    if fault is not None and not isinstance(fault, GONE):
+        raise fault
 
 
 async def _answer(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:

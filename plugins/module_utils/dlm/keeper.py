@@ -43,7 +43,7 @@ from .converting import Converter
 from .holding import CGROUP, NODE, PROCESS, Holding, Holdings, Identity
 from .loop import Loop
 from .mark import Mark
-from .pool import Pool
+from .pool import JOINING, Pool
 from .server import Client, Server
 from .slots import Slots
 from .store import Store, inherited
@@ -141,6 +141,8 @@ class Keeper:
         self.boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
         self.parked: dict[tuple[str, str], list[Take]] = {}
         self.holdings = Holdings(self._wake)
+        self.leaver: Client | None = None
+        """Who lets this node leave the cluster, and has not closed its connection yet."""
         self.domains: dict[str, int] = {}
         self.joining: dict[str, list[Callable[[dict[str, Any]], None]]] = {}
         self.trying: dict[tuple[str, str, str], Take] = {}
@@ -282,7 +284,9 @@ class Keeper:
             for waiting in self.joining.pop(domain):
                 waiting(answer)
 
-        if domain in self.domains:
+        if self._is_leaving():
+            tell({"error": "this node is leaving the cluster: ask again when it is back"})
+        elif domain in self.domains:
             tell({})
         elif domain in self.joining:
             self.joining[domain].append(tell)
@@ -299,6 +303,9 @@ class Keeper:
     def _try(self, take: Take) -> None:
         if take.done or take.client.closed:
             take.done = True
+            return
+        if self._is_leaving() or take.what.domain not in self.domains:
+            self._join(take.what.domain, lambda answer: self._joined(take, answer))
             return
         other = self.trying.get(take.tries)
         if other is not None or self._excluded_here(take):
@@ -663,7 +670,10 @@ class Keeper:
 
         One that is being released is waited for, and so is that of a process which has just ended.
         The node's own lock, by which others see that it is there, goes with it. The mount of a lock that was just
-        released is a member of its domain, too.
+        released is a member of its domain, too, and so is that of a worker which tries for one or looks.
+
+        Until who asked for this has closed its connection nothing joins a domain again, and who waits for a lock is
+        told so.
         """
         for lock in list(self.holdings):
             if not lock.releasing and lock.pipe >= 0 and _ended(lock.pipe):
@@ -673,16 +683,21 @@ class Keeper:
             for lock in self.holdings
             if not lock.releasing and (not self._says_who_lives(lock) or lock.what.kind != NODE)
         ]
-        trying = [take for take in self.trying.values() if not names.is_liveness(take.what.domain, take.what.name)]
-        if held or trying:
-            raise O2cbError(f"{len(held) + len(trying)} lock(s) are held or tried for: {', '.join(held[:5])}")
+        if held:
+            raise O2cbError(f"{len(held)} lock(s) are held: {', '.join(held[:5])}")
+        self.leaver = client
+        for key in list(self.parked):
+            self._wake(key)
         for lock in list(self.holdings):
             self._let_go(lock, lambda _answer: None)
-        if self.holdings or self.trying or self.retiring or self.dropping:
+        if self.holdings or self.trying or self.retiring or self.dropping or self.pool.does(JOINING):
             if not client.closed:
                 self.at(LEAVE_AGAIN_SECONDS, lambda: self.server.call(client, message))
             return
         self._drop_now(self._forget_domains(), lambda answer: self.answer(client, {"left": True, **answer}))
+
+    def _is_leaving(self) -> bool:
+        return self.leaver is not None and not self.leaver.closed
 
     @staticmethod
     def _says_who_lives(held: Holding) -> bool:

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List
+from typing import AbstractSet, Any, Callable, Dict, List
 
 from . import channel
 from .loop import Loop
@@ -39,6 +39,9 @@ RESERVED = 8
 """Workers of these that jobs which wait for no other node may have: those that hold a lock need them."""
 
 WAITING_FOR_OTHERS = frozenset(("take", "look", "recall", "join"))
+JOINING = frozenset(("take", "look", "recall", "join", "convert", "settle"))
+"""Jobs with a mount of their own, which makes them members of a domain until they end."""
+
 LAST = frozenset(("drop",))
 """Nobody waits for these."""
 
@@ -85,6 +88,12 @@ class Pool:
         """The jobs that have been going on for longer than this, with their seconds."""
         now = time.monotonic()
         return [(worker.job or {}, now - worker.since) for worker in self._busy.values() if now - worker.since > longer]
+
+    def does(self, kinds: AbstractSet[str]) -> bool:
+        """Whether a job of one of these kinds goes on, or waits for a worker."""
+        jobs = [worker.job or {} for worker in self._busy.values()]
+        jobs += [work.job for waiting in self._waiting for work in waiting]
+        return any(job.get("job") in kinds for job in jobs)
 
     def run(
         self, job: dict[str, Any], descriptors: list[int], answer: Answer, begun: Callable[[], None] | None = None

@@ -170,11 +170,11 @@ def _end_keeper(systemd: Systemd) -> None:
     locks = keeping.domains_and_locks()[1]
     if locks:
         raise O2cbError(f"o2keep holds {len(locks)} lock(s), {', '.join(locks[:5])}: release them first")
-    keeping.leave_domains()
-    systemd.tell("disable", units.KEEPER_SERVICE)
-    files.remove(units.KEEPER)
-    systemd.tell("daemon-reload")
-    systemd.tell("stop", units.KEEPER_SERVICE)
+    with keeping.domains_left():
+        systemd.tell("disable", units.KEEPER_SERVICE)
+        files.remove(units.KEEPER)
+        systemd.tell("daemon-reload")
+        systemd.tell("stop", units.KEEPER_SERVICE)
     # systemd has forgotten the unit's directory by now.
     files.remove_with_directory(keeping.SOCKET)
 

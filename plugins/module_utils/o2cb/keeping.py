@@ -9,10 +9,12 @@ This is all that the cluster's side knows of the locks' side: two sockets, and f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from .errors import O2cbError
@@ -47,11 +49,18 @@ def runs() -> bool:
     return True
 
 
-def leave_domains() -> None:
-    """Let the agent leave the bus, and o2keep its domains. Raises O2cbError when that holds a lock by now."""
-    if os.path.exists(SOCKET):
-        let_agent_leave()
-        ask("leave", LEAVE_SECONDS)
+@contextlib.contextmanager
+def domains_left() -> Iterator[None]:
+    """The agent is off the bus, and o2keep in no domain: nor does it join one until the end of the block.
+
+    Raises O2cbError when it holds a lock by now.
+    """
+    if not os.path.exists(SOCKET):
+        yield
+        return
+    let_agent_leave()
+    with _asked("leave", LEAVE_SECONDS):
+        yield
 
 
 def let_agent_leave() -> None:
@@ -77,6 +86,13 @@ def let_agent_leave() -> None:
 
 def ask(operation: str, seconds: float = SECONDS) -> dict[str, Any]:
     """One question without descriptors. Raises O2cbError when there is no answer, or the answer is an error."""
+    with _asked(operation, seconds) as answer:
+        return answer
+
+
+@contextlib.contextmanager
+def _asked(operation: str, seconds: float) -> Iterator[dict[str, Any]]:
+    """The answer, and the connection until the end of the block."""
     deadline = time.monotonic() + seconds
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as sock:
         sock.settimeout(seconds)
@@ -86,9 +102,9 @@ def ask(operation: str, seconds: float = SECONDS) -> dict[str, Any]:
             answer: dict[str, Any] = json.loads(sock.recv(MAX_MESSAGE) or b'{"error": "it went away"}')
         except (OSError, ValueError) as error:
             raise O2cbError(f"o2keep does not answer: {error}; see `systemctl status o2keep`") from None
-    if "error" in answer:
-        raise O2cbError(f"o2keep: {answer['error']}")
-    return answer
+        if "error" in answer:
+            raise O2cbError(f"o2keep: {answer['error']}")
+        yield answer
 
 
 def _connect(sock: socket.socket, deadline: float) -> None:

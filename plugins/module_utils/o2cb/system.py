@@ -114,8 +114,14 @@ class System:
         What was done stays, and a repeat goes on.
         """
         if any(step.verb is Verb.UNREGISTER for step in plan.steps):
-            self._leave_domains(force)
-            forget_proof()
+            with keeping.domains_left():
+                self._leave_domains(force)
+                forget_proof()
+                self._apply(plan, located)
+        else:
+            self._apply(plan, located)
+
+    def _apply(self, plan: Plan, located: Sequence[tuple[Device, LiveRegion]]) -> None:
         steps = list(plan.steps)
         while steps:
             batch = [step.subject for step in takewhile(lambda step: step.verb is Verb.START_REGION, steps)]
@@ -164,7 +170,6 @@ class System:
 
         A plan that would drop locks has been refused, unless forced.
         """
-        keeping.leave_domains()
         for domain in domains.joined():
             if domain.mount:
                 domains.leave(domain.name, domain.mount, force=force)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import json
 import os
@@ -94,6 +95,22 @@ def test_one_who_is_slow_keeps_nobody_and_is_let_go(tmp_path, monkeypatch):
         assert await ask(path, b'{"op": "echo", "text": 1}\n') == [{"text": 1}]
         assert await reader.read() == b""
         writer.close()
+
+    talk(tmp_path, talking)
+
+
+def test_clients_that_go_away_amid_answers_are_no_fault(tmp_path):
+    async def talking(_served: Server, path: str) -> None:
+        complaints: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, what: complaints.append(what["message"]))
+        for size in (10, 1000, 20000):
+            _reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b'{"op": "echo", "text": "%s"}\n' % (b"x" * size) * 200 + b'{"op": "echo", "length": 10}\n')
+            await asyncio.sleep(0.2)
+            writer.transport.abort()
+            await asyncio.sleep(0.2)
+            gc.collect()
+        assert complaints == []
 
     talk(tmp_path, talking)
 

@@ -72,6 +72,15 @@ def test_quick_jobs_need_no_more_than_the_ready_workers(bench):
     assert len(bench.pool._idle) <= 2 * pools.READY
 
 
+def test_it_knows_what_goes_on_and_what_waits(bench):
+    assert not bench.pool.does(pools.JOINING)
+    bench.run(1, kind="look", seconds=0.3)
+    assert bench.pool.does(pools.JOINING)
+    assert not bench.pool.does({"stamps"})
+    bench.turn(until=1)
+    assert not bench.pool.does(pools.JOINING)
+
+
 def test_jobs_behind_sleeping_ones_have_their_turn(bench, monkeypatch):
     monkeypatch.setattr(pools, "SLOW_SECONDS", 0.1)
     for number in range(2 * pools.READY):
