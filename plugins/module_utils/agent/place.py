@@ -47,6 +47,9 @@ NODE_LOCK_SECONDS = 10.0
 STAY_AWAY_SECONDS = 120.0
 """So long the agent stays off the bus when it was asked to leave, and the node does not go offline."""
 
+BEYOND = 2
+"""More than the latest incarnation that is declared down: the one after that can be the one that was heard of."""
+
 RENEW_SECONDS = 3600.0
 GRACE_SECONDS = 8.0
 
@@ -68,6 +71,8 @@ class Place:
         self._carried = (TCP, 0)
         """By what the present incarnation is on the bus."""
         self._said = ""
+        self._least = 0
+        """Of the next incarnation."""
 
     async def keep(self) -> None:
         """Be on the bus. It ends only when it is cancelled."""
@@ -93,7 +98,7 @@ class Place:
             await self._renew(me.number)
             transport, settings = self._make_transport(me, peers)
             await self._take_node_lock(me.number)
-            incarnation = _next_incarnation()
+            incarnation = _next_incarnation(self._least)
             messenger = Messenger(me, peers, incarnation, self._locks, transport, self._exchange, settings)
         except O2cbError as error:
             return str(error), False
@@ -109,6 +114,8 @@ class Place:
         finally:
             watching.cancel()
             self._transport = None
+        if messenger.core.later:
+            self._least = messenger.core.later + BEYOND
         if reason == effects.DECLARED_DOWN:
             _reset_node(reason)
         return reason, True
@@ -226,10 +233,10 @@ def _by_corosync(me: Peer, peers: Mapping[int, Peer], cluster: Cluster) -> tuple
     return Cpg(me, peers, cluster.name, token), cpg.bus_settings(token)
 
 
-def _next_incarnation() -> int:
-    """Larger than all before, whatever the clock says, and also when the file was lost."""
+def _next_incarnation(least: int) -> int:
+    """Larger than all before, whatever the clock says, and also when the file was lost; and not less than `least`."""
     text = (files.read(INCARNATION) or "").strip()
-    found = max(int(text) + 1 if text.isdigit() else 1, int(time.time() * 1000))
+    found = max(int(text) + 1 if text.isdigit() else 1, int(time.time() * 1000), least)
     files.write(INCARNATION, f"{found}\n")
     return found
 

@@ -36,6 +36,9 @@ MORE_SECONDS = 30.0
 MORE_KIB = 16 << 10
 """What an agent may have grown by."""
 
+CLAIMED = 1 << 50
+"""The incarnation of which the nonsense speaks in the end."""
+
 FRAMES = int(os.environ.get("O2_BUS_FRAMES", "1000000"))
 
 
@@ -134,6 +137,7 @@ def test_a_million_frames_of_nonsense_and_strangers_disturb_nobody(hosts: list[N
     text = (REFEREE / "fuzz_frames.py").read_text(encoding="utf-8")
     foe.put("/root/fuzz_frames.py", text)
     before = [incarnation_and_memory(node) for node in others]
+    resets = foe.resets()
     words = f"{foe.address} {target.number} {target.address} {PORTS[TCP]} {FRAMES} {FRAMES}"
     with talking(others, pace=0.2), foe.changed("systemctl stop o2agent", "systemctl start o2agent"):
         wait_for_progress(others, 60)
@@ -146,6 +150,8 @@ def test_a_million_frames_of_nonsense_and_strangers_disturb_nobody(hosts: list[N
     assert [one for one, _memory in after] == [one for one, _memory in before], "no agent began anew"
     assert all(now[1] - then[1] < MORE_KIB for now, then in zip(after, before, strict=True))
     wait_until_all_are_up(hosts)
+    assert members(foe)["incarnation"] > CLAIMED, "it has begun anew beyond what was claimed"
+    assert foe.resets() == resets
 
 
 def incarnation_and_memory(node: Node) -> tuple[int, int]:

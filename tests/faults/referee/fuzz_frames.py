@@ -7,7 +7,8 @@ whose own agent is off, and has its certificate, so that the frames are read. FR
 
 Most frames are of a kind that there is, with fields that mean nothing, and come from an incarnation that is long dead:
 the connection goes on. The last one of each connection is broken: cut, too long, of no kind, or with bytes changed. One
-connection in sixteen is without TLS or without a certificate. Prints what was sent, as JSON.
+connection in sixteen is without TLS or without a certificate. In the end it claims to be a later incarnation than this
+node's agent will be by its clock. Prints what was sent, as JSON.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ocfs2_o2cb.agent.transport import credentials
 BATCH = 1000
 SECONDS = 30.0
 LONG_DEAD = 1
+CLAIMED = 1 << 50
 
 _FIELDS: dict[str, Callable[[random.Random], Any]] = {
     "node": lambda dice: dice.randrange(frames.MAX_NODE + 1),
@@ -118,6 +120,11 @@ def main(own: str, number: str, address: str, port: str, seed: str, wanted: str)
             connections[stranger(dice, own, address, int(port))] += 1
         sent += peer(dice, context, name, own, address, int(port))
         connections["with a certificate"] += 1
+    with call(own, address, int(port)) as sock, context.wrap_socket(sock, server_hostname=name) as wrapped:
+        wrapped.sendall(frames.pack(frames.Hello(CLAIMED, (0, 0))))
+        wrapped.settimeout(SECONDS)
+        with contextlib.suppress(OSError):
+            wrapped.unwrap()
     print(json.dumps({"frames": sent, "connections": connections}))
 
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import place
@@ -23,3 +25,12 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.timeouts import Ti
 def test_a_member_that_nobody_hears_is_o2cbs_to_judge_first(timeouts: Timeouts, seconds: float) -> None:
     """As docs/messages.md has it."""
     assert place._patience(timeouts) == seconds
+
+
+def test_incarnations_only_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "INCARNATION", str(tmp_path / "incarnation"))
+    first = place._next_incarnation(0)
+    assert place._next_incarnation(first + 1000) == first + 1000
+    assert place._next_incarnation(0) > first + 1000, "also when the clock is behind"
+    (tmp_path / "incarnation").unlink()
+    assert place._next_incarnation(1 << 50) == 1 << 50

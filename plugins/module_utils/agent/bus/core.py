@@ -47,6 +47,8 @@ frozen, and one waits for an agent that is with the other, one of the two agents
 *Who has to go.* A sequencer that lacks half of the view for a time gives the lock up and stays last in line. A member
 cut off from most of the view for longer gives itself up, by the rule with which o2cb fences. A sequencer that has most
 of the view asks the one it cannot hear to go, by way of the others. So a sick agent removes itself, and not the rest.
+A member that is told of its own death is on a node that others hold for dead. Who is told of the death of a later
+incarnation before it is a member has only counted wrongly, and begins anew beyond it.
 `Feed` is for the watchdog: a frame to oneself has come through the queue of received frames.
 
 *Bounds.* Entries are forgotten once all members have delivered them. No more than `window` are numbered beyond that,
@@ -144,6 +146,8 @@ class Core:
         self.known_dead: dict[int, int] = {}
         """The latest incarnation by node that is proven dead."""
         self.suspects: set[int] = set()
+        self.later = 0
+        """An incarnation of this very node that others have known, where it is later than this one."""
         self.outbox = Outbox(self.settings.queue)
         self.lock = FREE
         """What is known of the lock `sequencer`."""
@@ -327,7 +331,7 @@ class Core:
         self.known_dead[node] = incarnation
         link = self.links.get(node)
         if link and 0 < link.incarnation <= incarnation:
-            self.send_frame(node, Dead(link.incarnation, False))
+            self.send_frame(node, Dead(link.incarnation, incarnation, False))
             link.incarnation = 0
         if self.role:
             self.role.dead(node, incarnation)
@@ -589,7 +593,7 @@ class Core:
         It will never come, and this one runs: so one of the two has to end.
         """
         if self.phase == self.MEMBER:
-            self.send_frame(link.node, Dead(link.incarnation, True))
+            self.send_frame(link.node, Dead(link.incarnation, link.incarnation, True))
         else:
             self.evict(effects.FOREIGN)
 
@@ -627,7 +631,7 @@ class Core:
     def _hello(self, link: Link, frame: Hello) -> None:
         node, incarnation = link.node, frame.incarnation
         if self.is_dead(node, incarnation):
-            self.send_frame(node, Dead(incarnation, False))
+            self.send_frame(node, Dead(incarnation, self.known_dead[node], False))
             return
         known = link.incarnation == incarnation
         link.incarnation, link.history = incarnation, frame.history
@@ -691,7 +695,11 @@ class Core:
         if frame.incarnation != self.incarnation:
             return
         if not frame.history:
-            self.evict(effects.DECLARED_DOWN)
+            if frame.latest > self.incarnation and self.phase in (self.FRESH, self.LEARNING):
+                self.later = frame.latest
+                self.evict(effects.EARLIER)
+            else:
+                self.evict(effects.DECLARED_DOWN)
         elif self.phase == self.MEMBER and link.incarnation:
             self.evict(effects.FOREIGN)
 

@@ -28,6 +28,10 @@ MAX_BODY = MAX_PAYLOAD + 512
 """Bytes. The largest frame besides messages is a Welcome to 255 nodes, which is 6,700."""
 
 
+MAX_INCARNATION = 1 << 62
+"""Of a Hello. They are milliseconds since 1970; beyond this there would be no later one."""
+
+
 class FrameError(O2cbError):
     """A peer sent what is no frame of this version."""
 
@@ -161,6 +165,8 @@ class Dead(NamedTuple):
     """The receiver's incarnation is declared down, or, with `history`, the bus it was a member of is over."""
 
     incarnation: int
+    latest: int
+    """The latest of its node that is declared down: where that is later, this one was not meant."""
     history: bool
 
 
@@ -262,6 +268,13 @@ def _get_u64(reader: _Reader) -> int:
     return value
 
 
+def _get_incarnation(reader: _Reader) -> int:
+    value = _get_u64(reader)
+    if value > MAX_INCARNATION:
+        raise FrameError(f"{value} is no incarnation")
+    return value
+
+
 def _put_ident(value: Ident) -> bytes:
     return _IDENT.pack(*value)
 
@@ -350,6 +363,7 @@ _CODECS: dict[str, tuple[_Put, _Get]] = {
     "node": (_put_u8, _get_u8),
     "bool": (_put_bool, _get_bool),
     "u64": (_put_u64, _get_u64),
+    "incarnation": (_put_u64, _get_incarnation),
     "ident": (_put_ident, _get_ident),
     "epoch": (_put_epoch, _get_epoch),
     "entry": (_put_entry, _get_entry),
@@ -360,7 +374,7 @@ _CODECS: dict[str, tuple[_Put, _Get]] = {
 }
 
 _FORMS: list[tuple[type, str]] = [
-    (Hello, "u64 ident"),
+    (Hello, "incarnation ident"),
     (Join, "epoch"),
     (Welcome, "u64 ident epoch u64 members idents"),
     (Welcomed, "epoch u64"),
@@ -375,7 +389,7 @@ _FORMS: list[tuple[type, str]] = [
     (Start, "epoch u64 u64"),
     (Newer, "node u64"),
     (Go, "epoch node u64"),
-    (Dead, "u64 bool"),
+    (Dead, "u64 u64 bool"),
     (Echo, "u64"),
 ]
 """Each kind's number is its place here: only ever append."""

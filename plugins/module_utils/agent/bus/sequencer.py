@@ -375,7 +375,7 @@ class Sequencer:
             if link.incarnation and link.history in (NOBODY, core.history):
                 core.send_frame(link.node, self._sync(True))
             elif link.incarnation:
-                core.send_frame(link.node, Dead(link.incarnation, True))
+                core.send_frame(link.node, Dead(link.incarnation, link.incarnation, True))
         for learner in list(self.learners.values()):
             if learner.acked and not self.in_contact(learner):
                 del self.learners[learner.node]

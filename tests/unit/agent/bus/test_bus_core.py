@@ -184,6 +184,40 @@ def test_a_learner_that_another_bus_waits_for_ends_unless_its_sequencer_is_there
     assert effects.Evict(effects.FOREIGN) in core.drain()
 
 
+def test_one_that_has_counted_wrongly_begins_anew_beyond_and_only_a_member_is_on_a_dead_node():
+    """A node whose clock and file were lost, or that somebody spoke for, must not be reset at each start."""
+    fresh = Core(2, 5, (2, 3))
+    fresh.start(0.0)
+    fresh.granted(effects.ALIVE)
+    fresh.link_up(3)
+    fresh.receive(3, frames.Dead(4, 99, False))
+    assert fresh.phase == Core.FRESH, "another one is meant"
+    fresh.receive(3, frames.Dead(5, 99, False))
+    assert (kinds(fresh.drain())[-1], fresh.later) == (Evict, 99)
+    taught = learner()
+    taught.receive(3, frames.Dead(taught.incarnation, 99, False))
+    assert Evict(effects.EARLIER) in taught.drain()
+    for of_its_own in (alone(), learner()):
+        of_its_own.nodes = (1, 2, 3)
+        of_its_own.link_up(3)
+        latest = 99 if of_its_own.phase == Core.MEMBER else of_its_own.incarnation
+        of_its_own.receive(3, frames.Dead(of_its_own.incarnation, latest, False))
+        assert Evict(effects.DECLARED_DOWN) in of_its_own.drain()
+        assert of_its_own.later == 0
+
+
+def test_who_is_dead_is_told_what_is_known_of_its_node():
+    core = alone()
+    core.nodes = (1, 3)
+    core.link_up(3)
+    core.receive(3, frames.Hello(1 << 50, (0, 0)))
+    core.link_down(3)
+    core.link_up(3)
+    core.drain()
+    core.receive(3, frames.Hello(7, (0, 0)))
+    assert sent_to(core, 3) == [frames.Dead(7, (1 << 50) - 1, False)]
+
+
 def test_a_member_that_another_bus_waits_for_tells_it_that_this_is_in_vain():
     core = alone()
     core.nodes = (1, 3)
@@ -191,7 +225,7 @@ def test_a_member_that_another_bus_waits_for_tells_it_that_this_is_in_vain():
     core.receive(3, frames.Hello(6, (3, 6)))
     core.drain()
     core.receive(3, frames.Collect((3, 6), (2, 3, 6), (1, 3, 6), 2, 2))
-    assert sent_to(core, 3) == [frames.Dead(6, True)]
+    assert sent_to(core, 3) == [frames.Dead(6, 6, True)]
     assert core.phase == Core.MEMBER
 
 

@@ -35,6 +35,7 @@ members = st.lists(st.tuples(nodes, numbers, numbers), max_size=5).map(tuple)
 
 FIELDS = {
     "u64": numbers,
+    "incarnation": st.integers(0, frames.MAX_INCARNATION),
     "node": nodes,
     "bool": st.booleans(),
     "ident": idents,
@@ -159,6 +160,12 @@ def test_every_kind_of_frame_has_a_form_and_its_number_stays():
         "Dead",
         "Echo",
     ]
+
+
+def test_an_incarnation_after_which_none_can_come_is_no_frame():
+    body = frames.encode(frames.Hello(frames.MAX_INCARNATION + 1, (0, 0)))
+    with pytest.raises(frames.FrameError, match="is no incarnation"):
+        frames.decode(body)
 
 
 def test_a_message_of_100_bytes_has_less_than_80_of_its_own():
