@@ -47,9 +47,6 @@ NODE_LOCK_SECONDS = 10.0
 STAY_AWAY_SECONDS = 120.0
 """So long the agent stays off the bus when it was asked to leave, and the node does not go offline."""
 
-BEYOND = 2
-"""More than the latest incarnation that is declared down: the one after that can be the one that was heard of."""
-
 RENEW_SECONDS = 3600.0
 GRACE_SECONDS = 8.0
 
@@ -71,8 +68,6 @@ class Place:
         self._carried = (TCP, 0)
         """By what the present incarnation is on the bus."""
         self._said = ""
-        self._least = 0
-        """Of the next incarnation."""
 
     async def keep(self) -> None:
         """Be on the bus. It ends only when it is cancelled."""
@@ -98,7 +93,7 @@ class Place:
             await self._renew(me.number)
             transport, settings = self._make_transport(me, peers)
             await self._take_node_lock(me.number)
-            incarnation = _next_incarnation(self._least)
+            incarnation = _next_incarnation()
             messenger = Messenger(me, peers, incarnation, self._locks, transport, self._exchange, settings)
         except O2cbError as error:
             return str(error), False
@@ -115,7 +110,8 @@ class Place:
             watching.cancel()
             self._transport = None
         if messenger.core.later:
-            self._least = messenger.core.later + BEYOND
+            # The one after it can be what the others have heard of.
+            files.write(INCARNATION, f"{messenger.core.later + 1}\n")
         if reason == effects.DECLARED_DOWN:
             _reset_node(reason)
         return reason, True
@@ -233,10 +229,10 @@ def _by_corosync(me: Peer, peers: Mapping[int, Peer], cluster: Cluster) -> tuple
     return Cpg(me, peers, cluster.name, token), cpg.bus_settings(token)
 
 
-def _next_incarnation(least: int) -> int:
-    """Larger than all before, whatever the clock says, and also when the file was lost; and not less than `least`."""
+def _next_incarnation() -> int:
+    """Larger than all before, whatever the clock says, and also when the file was lost."""
     text = (files.read(INCARNATION) or "").strip()
-    found = max(int(text) + 1 if text.isdigit() else 1, int(time.time() * 1000), least)
+    found = max(int(text) + 1 if text.isdigit() else 1, int(time.time() * 1000))
     files.write(INCARNATION, f"{found}\n")
     return found
 

@@ -690,7 +690,7 @@ class Keeper:
             self._wake(key)
         for lock in list(self.holdings):
             self._let_go(lock, lambda _answer: None)
-        if self.holdings or self.trying or self.retiring or self.dropping or self.pool.does(JOINING):
+        if self.holdings or self.retiring or self.dropping or self.pool.does(JOINING):
             if not client.closed:
                 self.at(LEAVE_AGAIN_SECONDS, lambda: self.server.call(client, message))
             return

@@ -125,7 +125,7 @@ def main(own: str, number: str, address: str, port: str, seed: str, wanted: str)
         wrapped.settimeout(SECONDS)
         with contextlib.suppress(OSError):
             wrapped.unwrap()
-    print(json.dumps({"frames": sent, "connections": connections}))
+    print(json.dumps({"frames": sent, "connections": connections, "claimed": CLAIMED}))
 
 
 if __name__ == "__main__":

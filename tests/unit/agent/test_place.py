@@ -29,8 +29,11 @@ def test_a_member_that_nobody_hears_is_o2cbs_to_judge_first(timeouts: Timeouts, 
 
 def test_incarnations_only_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "INCARNATION", str(tmp_path / "incarnation"))
-    first = place._next_incarnation(0)
-    assert place._next_incarnation(first + 1000) == first + 1000
-    assert place._next_incarnation(0) > first + 1000, "also when the clock is behind"
+    first = place._next_incarnation()
+    (tmp_path / "incarnation").write_text(f"{first + 1000}\n")
+    assert place._next_incarnation() == first + 1001
+    assert place._next_incarnation() > first + 1001, "also when the clock is behind"
     (tmp_path / "incarnation").unlink()
-    assert place._next_incarnation(1 << 50) == 1 << 50
+    assert place._next_incarnation() >= first, "by the clock alone"
+    (tmp_path / "incarnation").write_text(f"{1 << 50}\n")
+    assert place._next_incarnation() == (1 << 50) + 1
