@@ -2,31 +2,44 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A lock that this node holds: what it is, and the descriptors that are it.
+"""A lock that this node holds: what it is, in which slot and lane, and what is being done with it. Pure.
 
-Everything that must outlive the keeper goes into one slot in one message: the mount, the lock's own descriptors (but
-those of a process lock), the end of the pipe that tells of a process lock's end, and what it all is.
+Its descriptors are in its slot, in one message that also says what they are; that is all that outlives the keeper. A
+message of a later version, or a damaged one, is a lock that nobody can read: it stays where it is (see `kept`).
 """
 
 from __future__ import annotations
 
+import enum
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import names
 from .modes import LEVELS, OWN, WRITERS, Level, Mode
+
+if TYPE_CHECKING:
+    from .core import Request
 
 NODE = "node"
 PROCESS = "process"
 CGROUP = "cgroup"
 """Whose life a lock has: its node's, that of the processes that have its descriptors, that of a control group."""
 
+KINDS = (NODE, PROCESS, CGROUP)
+
+VERSION = 1
+"""Of the messages in slots. Fields that this version does not know are ignored; a later version may need more."""
+
 
 @dataclass(frozen=True)
 class Identity:
-    """What is held. `since` is in microseconds since the epoch; `cgroup` is that of a lock of the kind CGROUP."""
+    """What is held. `since` is in microseconds since the epoch; `cgroup` is that of a lock of the kind CGROUP.
+
+    `request` is the id of the request that it answers, `serial` counts its modes: a lock that is found twice is what
+    the larger one says.
+    """
 
     id: str
     domain: str
@@ -37,6 +50,9 @@ class Identity:
     token: int
     since: int
     cgroup: str = ""
+    lane: int = 0
+    request: str = ""
+    serial: int = 0
 
     @property
     def stored(self) -> str:
@@ -44,70 +60,104 @@ class Identity:
 
     @property
     def key(self) -> tuple[str, str]:
-        return (self.domain, self.stored)
+        return (self.domain, names.stored(self.name))
+
+
+class KeptLane(NamedTuple):
+    """A lane that an earlier keeper has made. `node` is this node's number."""
+
+    domain: str
+    lane: int
+    node: int
+
+
+class KeptInfo(NamedTuple):
+    """The `.info` of the lock with this id."""
+
+    id: str
+
+
+def kept(message: Mapping[str, Any] | None) -> Identity | KeptLane | KeptInfo | None:
+    """What a slot's message says; None for what this version cannot read."""
+    if message is None or message.get("v") != VERSION:
+        return None
+    try:
+        if "lock" in message:
+            return _identity(message["lock"])
+        if "lane" in message:
+            return KeptLane(*(_TYPES[key](message["lane"][key]) for key in ("domain", "lane", "node")))
+        return KeptInfo(str(message["info"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+_TYPES: dict[str, type] = {"domain": str, "lane": int, "node": int}
+_FIELDS = {one.name: one for one in fields(Identity)}
+
+
+def _identity(found: Mapping[str, Any]) -> Identity | None:
+    known = {key: value for key, value in found.items() if key in _FIELDS}
+    if any(type(value).__name__ != _FIELDS[key].type for key, value in known.items()):
+        return None
+    what = Identity(**known)
+    if what.kind not in KINDS or what.mode not in Mode.__members__ or names.name_problem(what.name):
+        return None
+    return what
+
+
+def lock_message(what: Identity) -> dict[str, Any]:
+    return {"v": VERSION, "lock": asdict(what)}
+
+
+def lane_message(domain: str, lane: int, node: int) -> dict[str, Any]:
+    return {"v": VERSION, "lane": {"domain": domain, "lane": lane, "node": node}}
+
+
+def info_message(lock: str) -> dict[str, Any]:
+    return {"v": VERSION, "info": lock}
+
+
+class State(enum.Enum):
+    """GRANTING: it is in its slot, and its token is not covered by the mark yet, so nobody is told of it."""
+
+    GRANTING = "granting"
+    HELD = "held"
+    RELEASING = "releasing"
+    FORGETTING = "forgetting"
+    GONE = "gone"
 
 
 @dataclass
 class Holding:
-    """A lock and its descriptors, `locks` in the order of its mode's resources.
-
-    `locks` is empty for a process lock, whose descriptors its holder has.
-    """
+    """A lock. `slot` has its descriptors, `info` that of its `.info`, -1 while the holder is not shown."""
 
     what: Identity
-    mount: int
-    locks: list[int] = field(default_factory=list)
-    pipe: int = -1
+    slot: int
+    state: State = State.GRANTING
     info: int = -1
-    converting: object | None = None
-    """The request on whose behalf the lock is being converted."""
-
-    releasing: bool = False
+    converting: Request | None = None
     number: int = 0
     """Its place in lists: later ones have larger numbers."""
 
-    _working: int = 0
-    _when_idle: list[Callable[[], object]] = field(default_factory=list)
+    jobs: int = 0
+    """Jobs that are under way in its files. Until they end none of those may be unlinked."""
 
-    def begin(self) -> None:
-        """A job in the lock's mount waits for the lock manager. Until it ends, none of its files may be unlinked."""
-        self._working += 1
-
-    def end(self) -> None:
-        self._working -= 1
-        if not self._working:
-            calls, self._when_idle = self._when_idle, []
-            for call in calls:
-                self.when_idle(call)
-
-    def when_idle(self, call: Callable[[], object]) -> None:
-        """Call this when no such job is under way."""
-        if self._working:
-            self._when_idle.append(call)
-        else:
-            call()
+    show_again: bool = False
+    touched: set[str] = field(default_factory=set)
+    """Files beyond those of its mode that may be there, and are to be unlinked with them."""
 
     def resources(self) -> list[str]:
-        """The files of this lock in its mount."""
+        """The files of this lock in its lane."""
         return [name for name, _exclusive in resources(self.what.stored, Mode(self.what.mode))]
 
     def files(self) -> list[str]:
-        return [*self.resources(), names.info(self.what.stored)]
-
-    def descriptors(self) -> list[int]:
-        """What is to outlive the keeper."""
-        return [self.mount, *self.locks, *([self.pipe] if self.pipe >= 0 else [])]
-
-    def record(self) -> dict[str, Any]:
-        """What these descriptors are."""
-        return {"lock": asdict(self.what), "released": self.releasing}
+        return sorted({*self.resources(), *self.touched})
 
 
 class Holdings:
-    """The locks of this node. Whoever waits for one of the same name is told when one comes or goes."""
+    """The locks of this node."""
 
-    def __init__(self, changed: Callable[[tuple[str, str]], object]) -> None:
-        self._changed = changed
+    def __init__(self) -> None:
         self._all: dict[str, Holding] = {}
         self._by_key: dict[tuple[str, str], list[Holding]] = {}
         self._last = 0
@@ -117,7 +167,6 @@ class Holdings:
         held.number = self._last
         self._all[held.what.id] = held
         self._by_key.setdefault(held.what.key, []).append(held)
-        self._changed(held.what.key)
 
     def remove(self, held: Holding) -> None:
         key = held.what.key
@@ -125,24 +174,24 @@ class Holdings:
         self._by_key[key].remove(held)
         if not self._by_key[key]:
             del self._by_key[key]
-        self._changed(key)
-
-    def discard(self, held: Holding) -> None:
-        """Remove it where it is still there: what an earlier keeper was releasing never was."""
-        if held.what.id in self._all:
-            self.remove(held)
 
     def of(self, key: tuple[str, str]) -> list[Holding]:
         """Those of one name in one domain, among them such as are being released."""
         return self._by_key.get(key, [])
 
+    def by_id(self, lock: str) -> Holding | None:
+        return self._all.get(lock)
+
     def node_lock(self, key: tuple[str, str]) -> Holding | None:
         """The node lock of this name, of which there is one at most."""
-        return next((held for held in self.of(key) if held.what.kind == NODE and not held.releasing), None)
+        for held in self._by_key.get(key, ()):
+            if held.what.kind == NODE and held.state in _THERE:
+                return held
+        return None
 
     def following(self, number: int, count: int) -> list[Holding]:
         """So many at most of those with larger numbers, in their order. None that is there all the time is missed."""
-        later = (held for held in self._all.values() if held.number > number and not held.releasing)
+        later = (held for held in self._all.values() if held.number > number and held.state is State.HELD)
         return list(itertools.islice(later, count))
 
     def __iter__(self) -> Iterator[Holding]:
@@ -150,6 +199,9 @@ class Holdings:
 
     def __len__(self) -> int:
         return len(self._all)
+
+
+_THERE = (State.GRANTING, State.HELD)
 
 
 def resources(stored: str, mode: Mode) -> list[tuple[str, bool]]:
@@ -161,16 +213,8 @@ def file_name(stored: str, resource: str) -> str:
     return {OWN: stored, WRITERS: names.writers(stored)}[resource]
 
 
-def adopt(record: dict[str, Any], descriptors: list[int]) -> Holding:
-    """The holding that an earlier keeper has put aside as `record` says."""
-    what = Identity(**record["lock"])
-    pipe = descriptors.pop() if what.kind == PROCESS and not record["released"] else -1
-    return Holding(what, descriptors[0], descriptors[1:], pipe, releasing=record["released"])
-
-
-def facts(held: Holding) -> dict[str, Any]:
+def facts(what: Identity) -> dict[str, Any]:
     """What people and programs are told of a lock."""
-    what = held.what
     return {
         "name": what.name,
         "domain": what.domain,
