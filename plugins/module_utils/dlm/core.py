@@ -92,6 +92,9 @@ SPARE_SLOTS = 16
 SWEEP_SECONDS = 30.0
 """Each lane is swept this often: a call that slept through the death of an earlier keeper leaves its file behind."""
 
+SWEEP_AGAIN_SECONDS = 1.0
+SHOW_AGAIN_SECONDS = 5.0
+
 FIRST_SWEEP_SECONDS = 2.0
 """After a restart, requests wait for the lanes to be swept this long."""
 
@@ -676,13 +679,15 @@ class Core:
             name
             for held in self.holdings
             if held.what.lane == lane.number and held.what.domain == domain.name
-            for name in (*held.files(), names.info(held.what.stored))
+            for name in held.files()
         ]
         lane.sweeping = True
 
         def swept(answer: dict[str, Any], _number: int) -> None:
             lane.sweeping = False
             lane.dirty = "error" in answer
+            if not lane.dirty:
+                lane.stale.clear()
             if domain.stage is Stage.SWEEPING and not any(one.dirty for one in domain):
                 self._swept_enough(domain)
 
@@ -725,8 +730,10 @@ class Core:
         return True
 
     def _adopt_lock(self, slot: int, what: Identity, infos: dict[str, int]) -> None:
-        held = Holding(what, slot, info=infos.pop(what.id, -1))
-        held.touched = {names.info(what.stored)}
+        held = Holding(what, slot)
+        if Mode(what.mode) in modes.SOLE:
+            held.info = infos.pop(what.id, -1)
+            held.touched = {names.info(what.stored)}
         self.holdings.add(held)
         self._slots[slot] = what.id
         lane = self._lane_of(held)
@@ -912,7 +919,7 @@ class Core:
         def died(found: dict[int, Any], number: int) -> None:
             for slot in found:
                 self._out.append(Drop(slot))
-            self._unlink(domain, lane, _files(stored, want.mode), claims=stored)
+            self._unlink(domain, lane, _files(stored, want.mode), stored=stored)
             tried(self._death(request), number)
 
         request.call = self._run(job, tried, died, lanes=(lane,), slots=slots, claims=stored)
@@ -1147,7 +1154,7 @@ class Core:
             self._wake((domain_name, stored))
 
         def died(_found: dict[int, Any], number: int) -> None:
-            self._unlink(domain, found, [names.info(stored)], claims=(stored,))
+            self._unlink(domain, found, [names.info(stored)], stored=(stored,))
             looked({"error": "a worker died"}, number)
 
         job = effects.Look(domain_name, lane.number, names.info(stored))
@@ -1186,7 +1193,7 @@ class Core:
                 self._recalling.discard(key)
 
             def died(_found: dict[int, Any], number: int) -> None:
-                self._unlink(*there, _files([key[1]], want.mode), claims=(key[1],))
+                self._unlink(*there, _files([key[1]], want.mode), stored=(key[1],))
                 recalled({}, number)
 
             resources = holding.resources(key[1], want.mode)
@@ -1424,8 +1431,11 @@ class Core:
             held.jobs -= 1
             if "error" in answer or "busy" in answer:
                 self._unused((slot,))
-            else:
+                self._after(SHOW_AGAIN_SECONDS, lambda: self._show(held), held)
+            elif held.state is _HELD:
                 held.info = slot
+            else:
+                self._empty(slot)
             self._idle(held)
 
         def died(found: dict[int, Any], number: int) -> None:
@@ -1497,7 +1507,7 @@ class Core:
         if lane is None or domain is None:
             forgotten()
         else:
-            self._unlink(domain, lane, held.files(), forgotten)
+            self._unlink(domain, lane, held.files(), forgotten, (held.what.stored,))
 
     def _unlink(
         self,
@@ -1505,19 +1515,24 @@ class Core:
         lane: Lane,
         files: list[str],
         then: Callable[[], None] = lambda: None,
-        claims: Iterable[str] = (),
+        stored: Iterable[str] = (),
     ) -> None:
-        """Unlink files. Where that fails, the next sweep does it. `claims` are locks that nobody holds any more."""
+        """Unlink the files of these locks, which nobody holds any more. Where that fails, the next sweep does it."""
 
         def done(answer: dict[str, Any], _number: int) -> None:
             self._last_unlink = self.now
             if "error" in answer:
+                # Until a sweep has succeeded there may be a level that is cached in this lane.
                 lane.dirty = True
+                lane.stale.update(stored)
+                self._after(SWEEP_AGAIN_SECONDS, lambda: self._sweep(domain))
             then()
 
         def died(_found: dict[int, Any], number: int) -> None:
             done({"error": "a worker died"}, number)
 
+        # Another holder of the same name may have come into this lane's table meanwhile: that one's claim stays.
+        claims = [name for name in stored if name not in lane.names]
         self._run(effects.Forget(domain.name, lane.number, files), done, died, lanes=(lane,), claims=claims)
 
     def _release_done(self, release: Release) -> None:

@@ -38,6 +38,9 @@ class Lane:
     names: set[str] = field(default_factory=set)
     """Locks that stand in it, or are tried for or looked at, by their stored names."""
 
+    stale: set[str] = field(default_factory=set)
+    """Locks whose files could not be unlinked: a level may still be cached here, so nobody gets one of these."""
+
     dirty: bool = True
     """There may be a file that no slot claims."""
 
@@ -70,6 +73,8 @@ class Domain:
         best: Lane | None = None
         for lane in self.lanes.values():
             if lane.sweeping or (lane.calls and lane.sleeps(now)) or not lane.names.isdisjoint(wanted):
+                continue
+            if lane.stale and not lane.stale.isdisjoint(wanted):
                 continue
             if not lane.calls:
                 return lane

@@ -1,0 +1,237 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must hold in every run, whatever happens: the promises of o2keep as its users see them.
+
+exclusion    no two who were told that they hold a lock may have modes that exclude each other
+kept         what somebody was told that he holds stays open until it is released
+once         each request is answered once, and in time
+tokens       a lock's exclusive tokens grow with each grant, and none is told that the mark does not cover
+lanes        a lane is in its slot as long as anything in it is open
+nothing lost in the end every open descriptor, file and slot belongs to a lock that the keeper knows
+levels       in the end nothing has more than its mode says
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import holding, names
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import Mode
+from simulator.locks.clients import GRACE, STRENGTH, Client, excludes, mode_below
+from simulator.locks.kernel import EX, PR, File, LaneMount
+
+if TYPE_CHECKING:
+    from simulator.locks.world import Keeper, World
+
+
+class Violation(Exception):
+    """A promise was not kept."""
+
+    def __init__(self, promise: str, text: str) -> None:
+        super().__init__(f"{promise}: {text}")
+        self.promise = promise
+
+
+@dataclass
+class Belief:
+    """Somebody was told that he holds a lock."""
+
+    node: int
+    key: tuple[str, str]
+    mode: str
+    kind: str
+    token: int
+    client: Client | None
+    files: set[str] = field(default_factory=set)
+
+
+class Checks:
+    """Watches one run."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.beliefs: list[Belief] = []
+        self.tokens: dict[tuple[str, str], tuple[int, tuple[int, int]]] = {}
+        self.answers = 0
+        self.grants = 0
+        self.dead = False
+
+    # what clients are told
+
+    def answered(self, client: Client, message: dict[str, Any]) -> None:
+        self.answers += 1
+        bound = client.deadline + GRACE
+        if self.world.now > bound:
+            raise Violation("once", f"{client.message} was answered {self.world.now - bound:.1f} s late")
+
+    def unanswered(self, client: Client) -> None:
+        if not client.machine.down and not self.dead:
+            raise Violation("once", f"{client.verb} {client.message} was not answered by {self.world.now:.1f}")
+
+    def told(self, client: Client, message: dict[str, Any]) -> None:
+        if client.verb != "take" or not message.get("held"):
+            return
+        for lock in message.get("locks") or [message]:
+            self._believe(client, lock)
+
+    def _believe(self, client: Client, lock: dict[str, Any]) -> None:
+        node = client.machine.node
+        key = (lock["domain"], names.stored(lock["name"]))
+        keeper = client.machine.keeper
+        if lock["mode"] == "EX" and lock["token"] > self.world.marks.get(node, 0):
+            raise Violation("tokens", f"{lock['token']} of {lock['name']} was told, and the mark does not cover it")
+        if lock["mode"] == "EX":
+            self._rises(node, key, lock)
+        self.grants += 1
+        mine = self._of_node(node, key) if lock["kind"] == holding.NODE else None
+        for other in self.beliefs:
+            if other.key == key and other is not mine and excludes(other.mode, lock["mode"]):
+                raise Violation(
+                    "exclusion", f"{lock['name']}: node {node} has {lock['mode']}, node {other.node} {other.mode}"
+                )
+        if mine is None:
+            mine = Belief(node, key, lock["mode"], lock["kind"], lock["token"], client)
+            self.beliefs.append(mine)
+        mine.mode = lock["mode"]
+        mine.files = {name for name, _ex in holding.resources(key[1], Mode(mine.mode))}
+        if keeper is not None:
+            self._is_open(mine)
+
+    def _rises(self, node: int, key: tuple[str, str], lock: dict[str, Any]) -> None:
+        """Grants of one lock follow each other, so their tokens do when they are told."""
+        token, grant = lock["token"], (node, lock["since"])
+        before, whose = self.tokens.get(key, (-1, (0, 0)))
+        if token < before or (token == before and grant != whose):
+            raise Violation("tokens", f"{lock['name']}: {token} of {grant} after {before} of {whose}")
+        self.tokens[key] = (token, grant)
+
+    def _of_node(self, node: int, key: tuple[str, str]) -> Belief | None:
+        return next((b for b in self.beliefs if (b.node, b.key, b.kind) == (node, key, holding.NODE)), None)
+
+    def holds(self, node: int, key: tuple[str, str]) -> Belief | None:
+        return self._of_node(node, key)
+
+    def lets_go(self, node: int, key: tuple[str, str]) -> None:
+        """Somebody asks for the release: from now on nobody relies on it."""
+        mine = self._of_node(node, key)
+        if mine is not None:
+            self.beliefs.remove(mine)
+
+    def falls(self, node: int, key: tuple[str, str], mode: str) -> None:
+        mine = self._of_node(node, key)
+        if mine is not None and mode_below(mode, mine.mode):
+            mine.mode = mode
+            mine.files = {name for name, _ex in holding.resources(key[1], Mode(mode))} & mine.files
+
+    def abandoned(self, client: Client) -> None:
+        """Nobody waits for the answer any more: what becomes of a node lock is not known."""
+        for name in client.message.get("names") or [client.message["name"]]:
+            self.lets_go(client.machine.node, (client.message["domain"], names.stored(name)))
+
+    def dropped(self, client: Client) -> None:
+        self.beliefs = [belief for belief in self.beliefs if belief.client is not client or belief.kind == holding.NODE]
+
+    def node_died(self, node: int) -> None:
+        """Its locks are lost to it. Others may have them only after its eviction, which the lock manager sees to."""
+        for belief in [belief for belief in self.beliefs if belief.node == node]:
+            self.world.after(5.99, self._forget, belief)
+            belief.client = None
+            belief.files = set()
+
+    def _forget(self, belief: Belief) -> None:
+        if belief in self.beliefs:
+            self.beliefs.remove(belief)
+
+    # what happens in the kernel
+
+    def closed(self, file: File) -> None:
+        if file.pr or file.ex:
+            return
+        for belief in self.beliefs:
+            if belief.node == file.lane.node and belief.key[0] == file.lane.domain and file.name in belief.files:
+                self._is_open(belief)
+
+    def _is_open(self, belief: Belief) -> None:
+        """Its files are open at its levels, all in one lane."""
+        at_least = STRENGTH[STRENGTH.index(belief.mode) :]
+        lanes = [lane for lane in self.world.machines[belief.node].lanes.values() if lane.domain == belief.key[0]]
+        for mode in at_least:
+            wanted = holding.resources(belief.key[1], Mode(mode))
+            if any(_has(lane, wanted) for lane in lanes):
+                return
+        raise Violation("kept", f"node {belief.node} relies on {belief.key[1]} in {belief.mode}, and it is not open")
+
+    def lane_is_kept(self, keeper: Keeper, number: int) -> None:
+        lane = keeper.machine.lanes.get(number)
+        if lane is None or lane.refs < 1:
+            raise Violation("lanes", f"a job has lane {number}, which is in no slot")
+
+    def emptied(self, keeper: Keeper, number: int, slot: Any) -> None:
+        if slot.message is None:
+            raise Violation("nothing lost", f"slot {number} is emptied, and there is nothing in it")
+        lane = slot.lane
+        if lane is not None and lane.refs == 1 and any(file.pr or file.ex for file in lane.files.values()):
+            raise Violation("lanes", f"lane {lane.number} goes while a lock in it is open")
+
+    def audited(self, _keeper: Keeper, _effect: Any) -> None:
+        pass
+
+    # the end
+
+    def settled(self) -> Violation | None:
+        """What is still wrong, when nothing goes wrong any more."""
+        for machine in self.world.machines.values():
+            keeper = machine.keeper
+            if keeper is None or not keeper.alive:
+                return Violation("nothing lost", f"node {machine.node} has no keeper")
+            if keeper.workers or machine.mail:
+                return Violation("once", f"node {machine.node}: workers are still busy")
+            core = keeper.core
+            claimed = {lane.slot for domain in core.domains.values() for lane in domain}
+            levels: dict[tuple[str, int, str], int] = {}
+            for held in core.holdings:
+                if held.state is not holding.State.HELD:
+                    return Violation("nothing lost", f"{held.what.name} is {held.state.value} on node {machine.node}")
+                claimed.add(held.slot)
+                if held.info >= 0:
+                    claimed.add(held.info)
+                    levels[held.what.domain, held.what.lane, names.info(held.what.stored)] = PR
+                for name, exclusive in holding.resources(held.what.stored, Mode(held.what.mode)):
+                    levels[held.what.domain, held.what.lane, name] = EX if exclusive else PR
+                slot = keeper.slots.get(held.slot)
+                if slot is None or slot.message is None or slot.message["lock"]["id"] != held.what.id:
+                    return Violation("nothing lost", f"{held.what.name} is not in its slot on node {machine.node}")
+            full = {number for number, slot in machine.kept.items() if slot.message is not None}
+            if full != claimed - core.quarantine.keys():
+                return Violation("nothing lost", f"node {machine.node}: slots {full ^ claimed} are full or claimed")
+            if set(core.free) & full or len(set(core.free)) != len(core.free):
+                return Violation("nothing lost", f"node {machine.node}: full slots count as free")
+            if keeper.gifts:
+                return Violation("nothing lost", f"node {machine.node}: descriptors of a process lock were forgotten")
+            for lane in machine.lanes.values():
+                for file in lane.files.values():
+                    wanted = levels.get((lane.domain, lane.number, file.name))
+                    if wanted is None:
+                        return Violation("nothing lost", f"{file.name} stays behind on node {machine.node}")
+                    if file.level > wanted and not file.name.endswith(names.INFO):
+                        return Violation("levels", f"{file.name} has {file.level} on node {machine.node}")
+                    if file.level < wanted or not (file.pr or file.ex):
+                        return Violation("kept", f"{file.name} is not open at {wanted} on node {machine.node}")
+            for belief in self.beliefs:
+                if belief.node == machine.node and not any(
+                    held.what.key == belief.key and not mode_below(held.what.mode, belief.mode)
+                    for held in core.holdings
+                ):
+                    return Violation("kept", f"node {machine.node} does not know of {belief.key[1]}")
+        return None
+
+
+def _has(lane: LaneMount, wanted: list[tuple[str, bool]]) -> bool:
+    """Whether all these files are open in one lane, each at its level."""
+    for name, exclusive in wanted:
+        file = lane.files.get(name)
+        if file is None or not (file.ex if exclusive else file.ex or file.pr):
+            return False
+    return True
