@@ -17,8 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import holding, names
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import Mode
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import holding, names
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode
 from simulator.locks.clients import GRACE, STRENGTH, Client, excludes, mode_below
 from simulator.locks.kernel import EX, PR, File, LaneMount
 

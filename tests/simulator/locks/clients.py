@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import holding, names, requests
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import Mode
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import holding, names, requests
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode
 from simulator.locks.kernel import EX
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def mode_below(one: str, other: str) -> bool:
 
 
 def excludes(one: str, other: str) -> bool:
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import modes
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import modes
 
     return not modes.compatible(Mode(one), Mode(other))
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import names
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import names
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.core import Core
 from simulator.locks.checks import Violation
 from simulator.locks.clients import NAMES, NODE, PROCESS, STRENGTH, Client, Foreign, mode_below
 from simulator.locks.world import Machine, World
@@ -105,9 +105,7 @@ def wish(world: World) -> None:
     if world.checks.holds(node, (DOMAIN, names.stored(name))) is None and not _busy(world, machine, [name]):
         more: dict[str, Any] = {"eager": dice.random() < 0.2, "recall": dice.random() < 0.2}
         mode = dice.choice(("EX", "EX", "EX", "PW", "PR", "CR"))
-        client = Client(
-            world, machine, "take", {"name": name, "domain": DOMAIN, "wait": wait, "mode": mode, **more}
-        )
+        client = Client(world, machine, "take", {"name": name, "domain": DOMAIN, "wait": wait, "mode": mode, **more})
         _maybe_dies(world, client)
 
 
@@ -123,10 +121,7 @@ def _busy(world: World, machine: Machine, wanted: list[str]) -> bool:
         and client.verb != "who"
         and set(client.message.get("names") or [client.message["name"]]) & set(wanted)
         for client in world.clients
-    ) or any(
-        keeper_busy
-        for keeper_busy in [_names_under_way(machine) & {names.stored(name) for name in wanted}]
-    )
+    ) or any(keeper_busy for keeper_busy in [_names_under_way(machine) & {names.stored(name) for name in wanted}])
 
 
 def _names_under_way(machine: Machine) -> set[str]:
@@ -208,7 +203,9 @@ def take_all(world: World) -> None:
         world.run(world.now + 6.0)
         for client in clients:
             if client.answer is None or not client.answer.get("held"):
-                raise Violation("nothing lost", f"node {machine.node} cannot have {client.message['name']}: {client.answer}")
+                raise Violation(
+                    "nothing lost", f"node {machine.node} cannot have {client.message['name']}: {client.answer}"
+                )
         for name in NAMES:
             world.checks.lets_go(machine.node, (DOMAIN, names.stored(name)))
             Client(world, machine, "release", {"name": name, "domain": DOMAIN})

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import effects, holding, modes, names
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding, modes, names
 from simulator.locks.kernel import EX, PR, Descriptor, LaneMount, Pipe, Slot
 
 if TYPE_CHECKING:

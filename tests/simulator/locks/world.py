@@ -15,9 +15,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import effects, holding
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.core import Core
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.effects import Effect
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.effects import Effect
 from simulator.locks import workers
 from simulator.locks.checks import Checks
 from simulator.locks.kernel import Descriptor, File, LaneMount, LockManager, Pipe, Slot
