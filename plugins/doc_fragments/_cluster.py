@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the ocfs2.o2cb authors
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that describe a wanted cluster, as `module_utils/o2cb/arguments.py` specifies them."""
+"""The options that describe a wanted cluster, as `module_utils/install/arguments.py` specifies them."""
 
 from __future__ import annotations
 

@@ -11,11 +11,12 @@ Names in here stay; what they do not name may change with any release.
 
 from __future__ import annotations
 
-from .agent.aio import AsyncClient as AsyncBus
-from .agent.aio import AsyncListening
-from .agent.client import Answers, Event, Listening
-from .agent.client import Client as Bus
-from .agent.cluster_ops import (
+from .base.errors import O2cbError
+from .client.agent import Answers, Event, Listening
+from .client.agent import Client as Bus
+from .client.aio import AsyncClient as AsyncBus
+from .client.aio import AsyncListening
+from .client.cluster_ops import (
     LCK_CR,
     LCK_EX,
     LCK_NL,
@@ -29,9 +30,8 @@ from .agent.cluster_ops import (
     csid,
     node_of,
 )
-from .agent.lock_requests import LockError
-from .agent.master import AsyncMaster, Master
-from .o2cb.errors import O2cbError
+from .client.lock_requests import LockError
+from .client.master import AsyncMaster, Master
 
 __all__ = [
     "LCKF_CONVERT",

@@ -15,11 +15,11 @@ def main(arguments: Sequence[str]) -> int:
     """Run as that. Imports wait until they are needed: a worker has to start quickly."""
     verb, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
     if verb == "o2keep":
-        from .dlm import keeper
+        from .locks import keeper
 
         return keeper.main([sys.executable, sys.argv[0], "o2keep-worker"])
     if verb == "o2keep-worker":
-        from .dlm import worker
+        from .locks import worker
 
         worker.serve(socket.socket(fileno=int(rest[0])))
         return 0

@@ -97,10 +97,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.agent import install
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.base.systemd import Systemd
+from ..module_utils.install import agent
 from ..module_utils.o2cb import units
-from ..module_utils.o2cb.errors import O2cbError
-from ..module_utils.o2cb.systemd import Systemd
 
 ARGUMENT_SPEC = {
     "resources": {"type": "list", "elements": "dict", "default": []},
@@ -118,7 +118,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        plan = install.plan(module.params, Systemd())
+        plan = agent.plan(module.params, Systemd())
         if not module.check_mode:
             if module.params["state"] == "present" and not os.path.exists(units.KEEPER):
                 raise O2cbError("o2keep is not installed, and it holds the agent's locks: set o2cb_locks: true")

@@ -89,9 +89,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import install
-from ..module_utils.o2cb.errors import O2cbError
-from ..module_utils.o2cb.systemd import Systemd
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.base.systemd import Systemd
+from ..module_utils.install import boot
 
 ARGUMENT_SPEC = {
     "device_wait": {"type": "int", "default": 120},
@@ -109,9 +109,9 @@ def _program(params: dict[str, Any]) -> bytes | None:
     if params["state"] == "absent":
         return b""
     if params["program"] is not None:
-        return install.decoded(params["program"], params["digest"])
-    here = install.installed()
-    return here if install.sha256(here) == params["digest"] else None
+        return boot.decoded(params["program"], params["digest"])
+    here = boot.installed()
+    return here if boot.sha256(here) == params["digest"] else None
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def main() -> None:
         program = _program(module.params)
         if program is None:
             module.exit_json(changed=False, actions=[], program_wanted=True)
-        plan = install.plan(module.params, program, Systemd())
+        plan = boot.plan(module.params, program, Systemd())
         if not module.check_mode:
             plan.apply()
     except O2cbError as error:

@@ -117,8 +117,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.agent import authority, certificates
-from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.install import certificates
+from ..module_utils.transport import authority
 
 ARGUMENT_SPEC = {
     "number": {"type": "int", "required": True},

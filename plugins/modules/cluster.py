@@ -98,9 +98,10 @@ from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import arguments, online, policy
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.install import arguments, policy
+from ..module_utils.o2cb import online
 from ..module_utils.o2cb import plan as planning
-from ..module_utils.o2cb.errors import O2cbError
 from ..module_utils.o2cb.system import System
 
 TYPE_CHECKING = False

@@ -265,8 +265,8 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.errors import O2cbError
 from ..module_utils.o2cb import advice, report, survey
-from ..module_utils.o2cb.errors import O2cbError
 
 
 def main() -> None:

@@ -151,10 +151,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.agent import corosync_install
-from ..module_utils.o2cb import arguments
-from ..module_utils.o2cb.errors import O2cbError
-from ..module_utils.o2cb.systemd import Systemd
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.base.systemd import Systemd
+from ..module_utils.install import arguments, corosync
 
 ARGUMENT_SPEC = {
     "name": {"type": "str"},
@@ -173,8 +172,8 @@ ARGUMENT_SPEC = {
 def run(options: dict[str, Any], systemd: Systemd, check: bool) -> dict[str, Any]:
     """What the module returns."""
     if options["state"] == "key":
-        return {"changed": False, "actions": [], **corosync_install.key_facts(options["create"])}
-    plan = corosync_install.plan(options, systemd)
+        return {"changed": False, "actions": [], **corosync.key_facts(options["create"])}
+    plan = corosync.plan(options, systemd)
     if not check:
         plan.apply()
     return {"changed": bool(plan.actions), "actions": plan.actions, "diff": plan.diff}

@@ -94,9 +94,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.errors import O2cbError, join_problems
+from ..module_utils.base.systemd import Systemd
 from ..module_utils.o2cb import domains, keeping, observe, proof, units
-from ..module_utils.o2cb.errors import O2cbError, join_problems
-from ..module_utils.o2cb.systemd import Systemd
 from ..module_utils.o2cb.waiting import Eyes, Wanted, wait
 
 TYPE_CHECKING = False

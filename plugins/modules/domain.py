@@ -89,8 +89,8 @@ locks:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.errors import O2cbError
 from ..module_utils.o2cb import domains
-from ..module_utils.o2cb.errors import O2cbError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -119,11 +119,12 @@ from contextlib import nullcontext
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import arguments, model, online
+from ..module_utils.base.errors import O2cbError, join_problems
+from ..module_utils.install import arguments
+from ..module_utils.install.regions import Region, resolve
+from ..module_utils.o2cb import model, online
 from ..module_utils.o2cb import plan as planning
-from ..module_utils.o2cb.errors import O2cbError, join_problems
 from ..module_utils.o2cb.plan import Verb
-from ..module_utils.o2cb.regions import Region, resolve
 from ..module_utils.o2cb.system import System
 
 TYPE_CHECKING = False

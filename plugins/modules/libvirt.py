@@ -70,10 +70,10 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.base.systemd import Systemd
+from ..module_utils.install import libvirt
 from ..module_utils.o2cb import units
-from ..module_utils.o2cb.errors import O2cbError
-from ..module_utils.o2cb.systemd import Systemd
-from ..module_utils.vm import install
 
 ARGUMENT_SPEC = {
     "unguarded": {"type": "list", "elements": "str", "default": []},
@@ -85,7 +85,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        plan = install.plan(module.params, Systemd())
+        plan = libvirt.plan(module.params, Systemd())
         if not module.check_mode:
             if module.params["state"] == "present" and not os.path.exists(units.KEEPER):
                 raise O2cbError("o2keep is not installed, and every start would be refused: set o2cb_locks: true")

@@ -54,8 +54,8 @@ holder:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.dlm.client import Client
-from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.client.keep import Client
 
 ARGUMENT_SPEC = {"name": {"type": "str"}, "domain": {"type": "str", "default": "o2cb"}}
 

@@ -78,8 +78,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.agent.client import Client
-from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.client.agent import Client
 
 
 def run(client: Client) -> dict[str, Any]:

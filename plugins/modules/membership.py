@@ -108,7 +108,7 @@ missing:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.base.errors import O2cbError
 from ..module_utils.o2cb.waiting import Eyes, Wanted, wait
 
 TYPE_CHECKING = False

@@ -117,9 +117,10 @@ problems:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.o2cb import arguments, preflight, proof
+from ..module_utils.base.errors import O2cbError, join_problems
+from ..module_utils.install import arguments, preflight
 from ..module_utils.o2cb import plan as planning
-from ..module_utils.o2cb.errors import O2cbError, join_problems
+from ..module_utils.o2cb import proof
 from ..module_utils.o2cb.system import System
 
 TYPE_CHECKING = False

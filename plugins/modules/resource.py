@@ -123,9 +123,9 @@ resource:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.agent import defining
-from ..module_utils.agent.client import Client
-from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.client.agent import Client
+from ..module_utils.install import defining
 
 ARGUMENT_SPEC = {
     "name": {"type": "str"},

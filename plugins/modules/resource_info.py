@@ -42,8 +42,8 @@ drained:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.agent.client import Client
-from ..module_utils.o2cb.errors import O2cbError
+from ..module_utils.base.errors import O2cbError
+from ..module_utils.client.agent import Client
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError, join_problems
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import model
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError, join_problems
 
 SHARED = (
     "o2cb_cluster_name",

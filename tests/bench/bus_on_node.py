@@ -20,8 +20,8 @@ import time
 from collections import deque
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
-from ocfs2_o2cb.agent.transport import libcpg
 from ocfs2_o2cb.o2cb.keeping import AGENT_SOCKET
+from ocfs2_o2cb.transport import libcpg
 
 ANSWER_SECONDS = 60.0
 DISPATCHED = 64

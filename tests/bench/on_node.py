@@ -20,8 +20,8 @@ from collections.abc import Callable
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
 from etcd import Etcd, encoded
-from ocfs2_o2cb.dlm import mount  # type: ignore[import-not-found]
-from ocfs2_o2cb.dlm.client import Client  # type: ignore[import-not-found]
+from ocfs2_o2cb.client.keep import Client  # type: ignore[import-not-found]
+from ocfs2_o2cb.locks import mount  # type: ignore[import-not-found]
 
 DOMAIN = "o2cb"
 

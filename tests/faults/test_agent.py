@@ -734,7 +734,7 @@ for at in range(30):
 
 ASK = """
 import time
-from ocfs2_o2cb.agent.client import Client
+from ocfs2_o2cb.client.agent import Client
 client, slowest = Client(), 0.0
 for number in range(100):
     before = time.monotonic()

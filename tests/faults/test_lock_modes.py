@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import Mode, compatible
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode, compatible
 from faults.referee.remote import Remote, remotes
 from faults.referee.schedule import MODES, Step, schedule
 from lab.node import Node

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.effects import (
     ASKED,
     DECLARED_DOWN,
     FOREIGN,
@@ -17,7 +17,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects impor
     NewView,
     Sent,
 )
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.view import (
     AGENT_DOWN,
     JOIN,
     MESSAGE,

@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.core import Core
 from simulator import mutants
 from simulator.runs import Result, run
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core, Link, Staging
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus import effects
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.core import Core, Link, Staging
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.frames import (
     Ack,
     Collect,
     Go,
@@ -21,15 +21,9 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import
     Start,
     Sync,
 )
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.sequencer import Follower, Sequencer
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.takeover import Founding, Takeover
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import (
-    AGENT_DOWN,
-    MESSAGE,
-    NO_EPOCH,
-    Entry,
-    Epoch,
-)
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.sequencer import Follower, Sequencer
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.takeover import Founding, Takeover
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.view import AGENT_DOWN, MESSAGE, NO_EPOCH, Entry, Epoch
 
 
 class Mutant(NamedTuple):

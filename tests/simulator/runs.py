@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus import effects
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.core import Core
 from simulator.checks import Violation
 from simulator.world import DEAD_TIME, World
 

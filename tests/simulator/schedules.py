@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.sequencer import Sequencer
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.settings import Settings
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import NO_EPOCH
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus import effects
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.sequencer import Sequencer
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.settings import Settings
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.view import NO_EPOCH
 from simulator.checks import Violation
 from simulator.runs import settle
 from simulator.world import DEAD_TIME, SETTINGS, Process, World

@@ -16,13 +16,13 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus import effects, frames
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.core import Core
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.effects import Effect
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.frames import Frame
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.log import BusFull
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.settings import Settings
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.bus.view import MESSAGE, NO_EPOCH, NOBODY, Epoch
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus import effects, frames
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.effects import Effect
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.frames import Frame
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.log import BusFull
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.settings import Settings
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.view import MESSAGE, NO_EPOCH, NOBODY, Epoch
 from simulator.checks import Checks, History, Violation, show
 
 SETTINGS = Settings(

@@ -11,10 +11,10 @@ import os
 from dataclasses import dataclass
 from typing import Mapping
 
-from ..o2cb import files
-from ..o2cb.errors import O2cbError
-from . import resource
-from .resource import Resource
+from ..base import files
+from ..base.errors import O2cbError
+from ..resources import resource
+from ..resources.resource import Resource
 
 DIRECTORY = "/etc/o2agent"
 SETTINGS = f"{DIRECTORY}/agent.json"

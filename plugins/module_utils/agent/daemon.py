@@ -24,21 +24,22 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..o2cb import files, notify, observe
-from ..o2cb.errors import O2cbError
-from . import configuration, journal, message_verbs, service, tasks
-from .actions import Actions, run
+from ..base import files, journal, notify, tasks
+from ..base.errors import O2cbError
+from ..client.keep_aio import Locks
+from ..o2cb import observe
+from ..resources.actions import Actions, run
+from ..resources.resource import Resource
+from ..resources.runner import HELD, Runner
+from ..transport.links import Peer
+from . import configuration, message_verbs, service
 from .configuration import HAND_OVER, Settings
 from .errands import Errands
 from .exchange import Exchange
 from .hooks import Hooks
-from .locks import Locks
 from .message_verbs import MessageVerbs
 from .place import Place
-from .resource import Resource
-from .runner import HELD, Runner
 from .server import Server, Verbs
-from .transport.links import Peer
 
 ONLY_ONE = f"{service.RUN}/lock"
 

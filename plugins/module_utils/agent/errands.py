@@ -15,11 +15,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..o2cb.errors import O2cbError
-from . import tasks
+from ..base import tasks
+from ..base.errors import O2cbError
+from ..bus.pieces import Message
+from ..resources.runner import Runner
 from .exchange import INTERNAL, Exchange
-from .pieces import Message
-from .runner import Runner
 
 SECONDS = 10.0
 

@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..o2cb.errors import O2cbError
-from . import journal, membership, pieces, tasks
-from .bus.log import BusFull
-from .bus.view import AGENT_DOWN, MESSAGE, Entry, Ident
+from ..base import journal, tasks
+from ..base.errors import O2cbError
+from ..bus import membership, pieces
+from ..bus.log import BusFull
+from ..bus.membership import Membership
+from ..bus.pieces import Joiner, Message
+from ..bus.view import AGENT_DOWN, MESSAGE, Entry, Ident
 from .listener import Listener
-from .membership import Membership
 from .messenger import Messenger
-from .pieces import Joiner, Message
 
 INTERNAL = "o2agent"
 """The channel of the agents themselves."""

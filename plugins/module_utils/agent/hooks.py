@@ -27,8 +27,7 @@ import threading
 import time
 from typing import Any, Callable, Iterator, Mapping
 
-from ..o2cb import files, programs
-from . import journal
+from ..base import files, journal, programs
 from .configuration import DIRECTORY
 
 EVENTS = f"{DIRECTORY}/events.d"

@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from ..o2cb.errors import O2cbError
-from .pieces import Message
+from ..base.errors import O2cbError
+from ..bus.pieces import Message
 
 MOST_BYTES = 80 << 20
 MOST_EVENTS = 20000

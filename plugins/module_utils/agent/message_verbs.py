@@ -18,12 +18,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..o2cb.errors import O2cbError
-from . import membership
+from ..base.errors import O2cbError
+from ..bus import membership
+from ..transport.links import Peer
 from .exchange import INTERNAL, LONGEST_SECONDS, SEND_SECONDS, Exchange
 from .listener import Listener
 from .server import Stream, Verb
-from .transport.links import Peer
 
 SIDE_BY_SIDE = frozenset({"send", "ask", "answer"})
 READING = frozenset({"members", "listen"})

@@ -21,16 +21,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from ..dlm import channel
-from ..o2cb.errors import O2cbError
-from . import journal, tasks
-from .bus import effects, words
-from .bus.core import Core
-from .bus.frames import Frame
-from .bus.settings import Settings
-from .bus.view import Entry, Ident
-from .locks import Locks
-from .transport.links import Peer, Transport
+from ..base import journal, tasks, wire
+from ..base.errors import O2cbError
+from ..bus import effects, words
+from ..bus.core import Core
+from ..bus.frames import Frame
+from ..bus.settings import Settings
+from ..bus.view import Entry, Ident
+from ..client.keep_aio import Locks
+from ..transport.links import Peer, Transport
 
 TICK_SECONDS = 1.0
 PROBE_SECONDS = 3.0
@@ -246,7 +245,7 @@ class Messenger:
         self._soon()
 
     def _drop(self, lock: str) -> None:
-        channel.close_all(self._held.pop(lock, []))
+        wire.close_all(self._held.pop(lock, []))
 
     async def _probe(self, probe: effects.Probe) -> None:
         """Whether anybody holds it. What nobody answers for proves nothing."""
@@ -255,7 +254,7 @@ class Messenger:
         try:
             answer, descriptors = await self._locks.take(name, PROBE_SECONDS, kind="process", mode="shared")
             free = bool(answer["held"])
-            channel.close_all(descriptors)
+            wire.close_all(descriptors)
         except O2cbError as error:
             self._complain(f"probe of {name}: {error}")
         if free:

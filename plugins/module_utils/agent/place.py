@@ -16,21 +16,22 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 
-from ..o2cb import files, observe
-from ..o2cb.errors import O2cbError, join_problems
+from ..base import files, journal
+from ..base.errors import O2cbError, join_problems
+from ..bus import effects
+from ..bus.settings import Settings as BusSettings
+from ..client.keep_aio import Locks
+from ..o2cb import observe
 from ..o2cb.model import Cluster
 from ..o2cb.timeouts import Timeouts
-from . import authority, corosync, journal, service
-from .bus import effects
-from .bus.settings import Settings as BusSettings
+from ..transport import authority, corosync, cpg, credentials
+from ..transport.cpg import Cpg
+from ..transport.links import SILENCE_SECONDS, Peer, Transport
+from ..transport.tcp import Tcp
+from . import service
 from .configuration import COROSYNC, TCP, Settings
 from .exchange import Exchange
-from .locks import Locks
 from .messenger import Messenger
-from .transport import cpg, credentials
-from .transport.cpg import Cpg
-from .transport.links import SILENCE_SECONDS, Peer, Transport
-from .transport.tcp import Tcp
 
 INCARNATION = "/var/lib/o2agent/incarnation"
 SYSRQ = "/proc/sysrq-trigger"

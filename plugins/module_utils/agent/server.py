@@ -23,11 +23,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Awaitable, Callable
 
-from ..o2cb.errors import O2cbError
+from ..base import tasks
+from ..base.errors import O2cbError
+from ..bus.pieces import LARGEST
 from ..o2cb.keeping import AGENT_SOCKET
-from . import tasks
 from .configuration import Settings
-from .pieces import LARGEST
 
 LONGEST_LINE = 65536
 MOST_CONNECTIONS = 200

@@ -27,7 +27,7 @@ import sys
 import time
 from typing import Any, Iterator, NamedTuple, Sequence
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 from .messages import in_json
 
 USAGE, NOT_RUN, NOT_FOUND = 64, 126, 127
@@ -71,7 +71,7 @@ class Ending:
 
 def serve(options: argparse.Namespace) -> int:
     """Until the signal, or so many questions. Raises O2cbError when the agent ends, or lets this reader go."""
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     command: list[str] = options.command
     if not command:
@@ -121,7 +121,7 @@ def _variables(facts: dict[str, Any]) -> dict[str, str]:
 
 def run(command: Sequence[str], data: bytes, more: dict[str, str], seconds: float, ending: Ending) -> Done:
     """Run the command for one question, in a session of its own, so that it ends with all it has started."""
-    from ..agent.pieces import LARGEST
+    from ..bus.pieces import LARGEST
 
     with open(os.memfd_create("question"), "w+b") as question:
         question.write(data)
@@ -193,7 +193,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _reply(options: argparse.Namespace, event: Any, done: Done) -> str:
     """Send the answer, if there is to be one. Why none went out, or an empty text."""
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     if options.report:
         data = json.dumps({"code": done.code, "output": in_json(done.output), "error": done.why}).encode()

@@ -14,10 +14,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..dlm import modes, names
-from ..dlm.client import Client, holder, refusal
-from ..dlm.token import SECOND
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
+from ..client.keep import Client, holder, refusal
+from ..locks import modes, names
+from ..locks.token import SECOND
 from . import messages, resources, vm
 
 BUSY = 75

@@ -17,10 +17,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 
 if TYPE_CHECKING:
-    from ..agent.client import Client, Event
+    from ..client.agent import Client, Event
 
 
 def add(areas: Any, verb: Any) -> None:
@@ -75,7 +75,7 @@ def _numbers(options: argparse.Namespace, client: Client) -> list[int] | None:
 
 
 def members(options: argparse.Namespace) -> int:
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     answer = Client().ask("members")
     rows = [("node", "number", "address", "state", "since")]
@@ -95,7 +95,7 @@ def members(options: argparse.Namespace) -> int:
 
 
 def send(options: argparse.Namespace) -> int:
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     client = Client()
     position = client.send(options.channel, _data(options), _numbers(options, client), options.seconds)
@@ -103,7 +103,7 @@ def send(options: argparse.Namespace) -> int:
 
 
 def ask(options: argparse.Namespace) -> int:
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     client = Client()
     found = client.question(options.channel, _data(options), _numbers(options, client), options.seconds)
@@ -138,7 +138,7 @@ def listen(options: argparse.Namespace) -> int:
 
 
 def _listen(options: argparse.Namespace, channels: list[str] | None, with_events: bool, count: int | None) -> int:
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     client = Client()
     names = Names(client)
@@ -166,7 +166,7 @@ class Names:
 
     def of(self, node: int) -> str:
         if node not in self._known:
-            from ..agent.client import Client
+            from ..client.agent import Client
 
             self._known[node] = f"node {node}"
             with contextlib.suppress(O2cbError), Client() as client:

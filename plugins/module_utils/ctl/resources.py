@@ -38,7 +38,7 @@ def add(areas: Any, verb: Any) -> None:
 
 
 def _ask(op: str, **more: Any) -> dict[str, Any]:
-    from ..agent.client import Client
+    from ..client.agent import Client
 
     return Client().ask(op, **more)
 

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..dlm.token import SECOND
+from ..locks.token import SECOND
 
 if TYPE_CHECKING:
     from ..vm.overview import Row

@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from . import conf, files, model, online, sysconfig, units
+from ..base import files
+from ..base.errors import O2cbError, join_problems
+from ..base.programs import shutting_down
+from . import conf, model, online, sysconfig, units
 from . import plan as planning
 from .devices import find_regions
-from .errors import O2cbError, join_problems
 from .model import GLOBAL, Cluster
 from .plan import Plan, Scope
-from .programs import shutting_down
 from .system import System
 
 REPORT_SECONDS = 10.0

@@ -25,7 +25,7 @@ import socket
 from dataclasses import dataclass, field, replace
 from typing import Iterable
 
-from .errors import O2cbError
+from ..base.errors import O2cbError
 from .model import GLOBAL, LOCAL, Cluster, Node
 
 PATH = "/etc/ocfs2/cluster.conf"

@@ -23,10 +23,10 @@ import os
 import signal
 from typing import Sequence
 
-from . import files
-from .deadline import Call, call_all
+from ..base import files
+from ..base.deadline import Call, call_all
+from ..base.errors import O2cbError
 from .devices import Device
-from .errors import O2cbError
 from .model import Cluster, Node
 from .state import LiveRegion
 from .timeouts import BEAT_INTERVAL, Timeouts

@@ -16,9 +16,10 @@ import re
 from dataclasses import dataclass
 from typing import Iterable
 
-from . import direct, files, superblock
+from ..base import files
+from ..base.errors import O2cbError, join_problems
+from . import direct, superblock
 from .direct import Extent
-from .errors import O2cbError, join_problems
 from .superblock import Superblock
 
 FOUND_BY_TOOL = (

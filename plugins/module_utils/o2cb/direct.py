@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass
 from typing import Sequence
 
-from . import programs
-from .errors import O2cbError
+from ..base import programs
+from ..base.errors import O2cbError
 
 ALIGNMENT = 4096
 """Offset and size of an extent are multiples of this: O_DIRECT takes whole logical blocks only."""

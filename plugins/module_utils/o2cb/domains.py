@@ -18,8 +18,9 @@ import time
 from dataclasses import dataclass
 from typing import Sequence
 
-from . import files, keeping, programs
-from .errors import DeadlineExceeded, O2cbError
+from ..base import files, programs
+from ..base.errors import DeadlineExceeded, O2cbError
+from . import keeping
 
 DEFAULT_MOUNT = "/dlm"
 FILE_SYSTEM = "ocfs2_dlmfs"

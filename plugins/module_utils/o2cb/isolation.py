@@ -20,9 +20,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
+from ..base.errors import O2cbError
 from . import blocks, online
 from .blocks import Beats
-from .errors import O2cbError
 from .state import Live
 
 SECONDS = 30.0

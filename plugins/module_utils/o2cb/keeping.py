@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .errors import O2cbError
+from ..base.errors import O2cbError
 
 SOCKET = "/run/o2keep/socket"
 AGENT_SOCKET = "/run/o2agent/socket"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 
-from . import files
-from .errors import O2cbError
-from .programs import Run
+from ..base import files
+from ..base.errors import O2cbError
+from ..base.programs import Run
 
 MODULES = ("configfs", "ocfs2_nodemanager", "ocfs2_stackglue", "ocfs2_stack_o2cb", "ocfs2_dlmfs")
 """In the order of their loading; ocfs2_dlm comes with ocfs2_dlmfs. Mounting OCFS2 needs ocfs2 too, dlmfs does not."""

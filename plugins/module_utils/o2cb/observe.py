@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from typing import Sequence
 
-from . import files, model, network, sysconfig
+from ..base import files
+from . import model, network, sysconfig
 from .configfs import ConfigFs
 from .domains import Domain
 from .state import Live

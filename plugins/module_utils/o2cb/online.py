@@ -24,10 +24,10 @@ import time
 from dataclasses import replace
 from typing import Collection, Sequence
 
+from ..base.errors import O2cbError, join_problems
 from . import blocks, model
 from . import plan as planning
 from .blocks import Beats
-from .errors import O2cbError, join_problems
 from .model import PENDING, Cluster, Node
 from .plan import Plan, Verb
 from .state import LiveRegion

@@ -26,9 +26,9 @@ import enum
 from dataclasses import dataclass, replace
 from typing import Iterable
 
+from ..base.errors import O2cbError, join_problems
 from . import conf as conf_file
 from . import model, sysconfig, units
-from .errors import O2cbError, join_problems
 from .model import GLOBAL, Cluster, Node
 from .state import Have, Live
 

@@ -10,7 +10,7 @@ has to be proved again, and one that leaves the cluster takes the note away.
 
 from __future__ import annotations
 
-from . import files
+from ..base import files
 from .state import Live
 
 PATH = "/run/ocfs2.o2cb/proved"

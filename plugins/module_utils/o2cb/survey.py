@@ -11,7 +11,8 @@ import time
 import zlib
 from dataclasses import replace
 
-from . import blocks, devices, domains, files, heartbeats, kernel, observe
+from ..base import files
+from . import blocks, devices, domains, heartbeats, kernel, observe
 from . import conf as conf_file
 from .blocks import Beats, Reading
 from .report import Facts

@@ -12,17 +12,18 @@ from contextlib import AbstractContextManager
 from itertools import takewhile
 from typing import Callable, Sequence
 
+from ..base import files, programs
+from ..base.errors import O2cbError, join_problems
+from ..base.systemd import Systemd
 from . import conf as conf_file
-from . import configfs, devices, domains, files, heartbeats, keeping, kernel, observe, programs, reach, turn, units
+from . import configfs, devices, domains, heartbeats, keeping, kernel, observe, reach, turn, units
 from .blocks import Beats
 from .configfs import ConfigFs
 from .devices import Device
-from .errors import O2cbError, join_problems
 from .model import PENDING, Node
 from .plan import Plan, Step, Verb
 from .proof import forget as forget_proof
 from .state import Have, Live, LiveRegion
-from .systemd import Systemd
 
 _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MULTILINE)
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .errors import O2cbError
+from ..base.errors import O2cbError
 
 PATH = "/run/lock/ocfs2.o2cb"
 

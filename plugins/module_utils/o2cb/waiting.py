@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Sequence
 
+from ..base.errors import O2cbError, join_problems
 from . import heartbeats, observe, watch
 from .blocks import Beats
-from .errors import O2cbError, join_problems
 from .state import Live
 from .watch import Sight, Watch, Wish
 

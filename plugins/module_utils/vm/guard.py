@@ -43,7 +43,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Generator, TypeVar, Union
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 from .machine import Machine
 
 STARTING_SECONDS = 300.0

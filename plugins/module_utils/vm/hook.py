@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Callable
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 from . import guard, machine, system
 from .guard import Call, Verdict
 from .machine import MAX_XML, Machine

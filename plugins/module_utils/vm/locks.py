@@ -11,10 +11,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable
 
-from ..dlm.client import Client
-from ..dlm.token import SECOND
-from ..o2cb import conf, files
-from ..o2cb.errors import O2cbError
+from ..base import files
+from ..base.errors import O2cbError
+from ..client.keep import Client
+from ..locks.token import SECOND
+from ..o2cb import conf
 from . import machine
 from .guard import BUSY, Held, Holder, Taken
 from .machine import Machine

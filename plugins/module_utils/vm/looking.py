@@ -10,7 +10,7 @@ import glob
 import time
 from collections.abc import Sequence
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 from . import guard, machine, overview, processes, system
 from .locks import Locks
 from .machine import Machine

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 
 MAX_XML = 8 << 20
 """Bytes. A description has some kilobytes; with many disks and snapshots' metadata some hundred."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 from . import guard, machine
 from .guard import Held, View
 from .machine import Machine

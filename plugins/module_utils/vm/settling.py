@@ -13,7 +13,7 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from ..o2cb.errors import O2cbError
+from ..base.errors import O2cbError
 from . import guard, machine, system
 from .guard import Step
 from .machine import Machine

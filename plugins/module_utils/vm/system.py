@@ -11,8 +11,9 @@ import syslog
 import time
 from typing import Any, Callable
 
-from ..o2cb import files, programs, units
-from ..o2cb.errors import O2cbError
+from ..base import files, programs
+from ..base.errors import O2cbError
+from ..o2cb import units
 from . import guard, machine, processes
 from .guard import Ask, Call, T, View
 from .locks import Locks

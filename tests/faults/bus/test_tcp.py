@@ -62,7 +62,7 @@ def test_a_sick_agent_does_not_stop_the_others(hosts: list[Node]) -> None:
     expire = (
         "cd /etc/o2agent/tls && cp -p node.pem /root/node.pem && python3 - <<'EOF'\n"
         "import sys; sys.path.insert(0, '/usr/local/lib/ocfs2.o2cb/o2cb.pyz')\n"
-        "from ocfs2_o2cb.agent import authority\n"
+        "from ocfs2_o2cb.transport import authority\n"
         f"open('/etc/o2agent/tls/node.pem', 'w').write(authority.issue({sick.number}, authority.have(), -1))\n"
         "authority.AUTHORITY\nEOF\n"
         "mv authority.pem /root/; systemctl kill -s KILL --kill-who=main o2agent"

@@ -26,8 +26,8 @@ from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
 
-from ocfs2_o2cb.agent.bus import frames, view
-from ocfs2_o2cb.agent.transport import credentials
+from ocfs2_o2cb.bus import frames, view
+from ocfs2_o2cb.transport import credentials
 
 BATCH = 1000
 SECONDS = 30.0

@@ -16,13 +16,7 @@ import select
 import sys
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
-from ocfs2_o2cb.api import (
-    ClusterOps,
-    LockError,
-    O2cbError,
-    csid,
-    node_of,
-)
+from ocfs2_o2cb.api import ClusterOps, LockError, O2cbError, csid, node_of
 
 
 class Operator:

@@ -38,8 +38,8 @@ DISK = "/dev/mapper/data"
 BLOCK = struct.Struct("<QQQ")
 
 sys.path.insert(0, PROGRAM)
-from ocfs2_o2cb.dlm.client import Client  # noqa: E402
-from ocfs2_o2cb.o2cb.errors import O2cbError  # noqa: E402
+from ocfs2_o2cb.base.errors import O2cbError  # noqa: E402
+from ocfs2_o2cb.client.keep import Client  # noqa: E402
 
 
 def take(name: str, kind: str, wait: float) -> tuple[dict[str, object], list[int]]:

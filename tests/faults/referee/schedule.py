@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.modes import Mode, compatible
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode, compatible
 
 MODES = (Mode.CR, Mode.PR, Mode.PW, Mode.EX)
 

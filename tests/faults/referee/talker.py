@@ -30,8 +30,8 @@ from typing import BinaryIO
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
 
-from ocfs2_o2cb.agent.client import Client
-from ocfs2_o2cb.o2cb.errors import O2cbError
+from ocfs2_o2cb.base.errors import O2cbError
+from ocfs2_o2cb.client.agent import Client
 
 AGAIN = 0.1
 SOCKET = "/run/o2agent/socket"

@@ -20,14 +20,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import announce, journal, runner, server, service
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.actions import Actions
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import server, service
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.configuration import Settings
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.election import State
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.resource import Commands, Resource
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.runner import Runner
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.server import Server, Verbs
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import journal
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources import announce, runner
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.actions import Actions
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.election import State
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.resource import Commands, Resource
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.runner import Runner
 
 
 async def echo(message: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +218,7 @@ def test_what_a_check_says_and_does_not_say(tmp_path, check, state):
 
 
 def test_a_stop_that_is_not_proved_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.actions.PROOF_SECONDS", 0.2)
+    monkeypatch.setattr("ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.actions.PROOF_SECONDS", 0.2)
     check = f"test -e {tmp_path}/runs || exit 3"
     actions = Actions()
     asyncio.run(actions.start(commands(tmp_path, check), {}))
@@ -407,7 +409,7 @@ def test_what_runs_without_its_lock_is_stopped(held_here):
 
 
 def test_a_stop_that_fails_keeps_the_lock_and_says_so(held_here, monkeypatch):
-    monkeypatch.setattr("ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.election.STUCK_SECONDS", 0.2)
+    monkeypatch.setattr("ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.election.STUCK_SECONDS", 0.2)
 
     async def watching(one, keeper, parts, until):
         await until(lambda: len(parts.running) == 2)

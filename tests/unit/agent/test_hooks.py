@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import hooks, journal
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import hooks
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.hooks import Hooks
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import journal
 
 DOWN = {"event": "node_down", "node": 2, "incarnation": 17, "position": 40}
 QUORUM = {"event": "quorum", "quorate": False}

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import client
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.client import Client
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client import agent as client
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Client
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.ctl import answering, commands
 
 MEMBERS = {"members": [{"node": 1, "name": "node1"}, {"node": 2, "name": "node2"}]}
@@ -134,7 +134,7 @@ def test_one_that_leaves_a_process_behind_answers_at_once(agent):
 
 
 def test_an_answer_that_is_too_large_is_none(agent, capfd, monkeypatch):
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import pieces
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus import pieces
 
     monkeypatch.setattr(pieces, "LARGEST", 1000)
     served = agent(b"")

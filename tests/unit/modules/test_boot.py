@@ -13,8 +13,8 @@ import zlib
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import install
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import boot as install
 from ansible_collections.ocfs2.o2cb.plugins.modules import boot
 
 PROGRAM = b"PK"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import online, policy
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import policy
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import online
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Have
 from ansible_collections.ocfs2.o2cb.plugins.modules import cluster
 from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.fake_system import Clock, FakeSystem

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install.regions import Region
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import conf, sysconfig
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.regions import Region
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Have, Live, LiveRegion
 from ansible_collections.ocfs2.o2cb.plugins.modules import heartbeat
 from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.fake_system import FakeSystem

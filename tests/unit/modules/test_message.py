@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.client import Answers
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Answers
 from ansible_collections.ocfs2.o2cb.plugins.modules import members_info, message
 
 STATES = {1: "up", 2: "suspect", 3: "node down", 12: "up"}

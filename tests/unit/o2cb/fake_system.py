@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat, Beats
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.plan import Plan, Verb
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Have, Live, LiveRegion
 from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.configfs_model import ConfigfsModel

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import boot, conf, online, sysconfig
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Have, Live, LiveRegion
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.timeouts import Timeouts

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import direct
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.direct import Extent
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 
 
 @pytest.fixture(autouse=True)

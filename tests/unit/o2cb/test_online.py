@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import online, plan
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.plan import Verb
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Have

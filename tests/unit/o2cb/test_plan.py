@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import conf, plan, sysconfig
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.kernel import MODULES
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.plan import Scope, Verb

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import arguments, conf, plan, report
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import arguments
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import conf, plan, report
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.domains import Domain
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.report import Facts

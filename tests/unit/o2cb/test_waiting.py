@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beats
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Live
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.waiting import Eyes, Look, Wanted, wait
 from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.sound_facts import NOW, beat, beats, live

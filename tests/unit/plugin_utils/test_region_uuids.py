@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.plugin_utils.inventory import region_uuids
 
 ONE = [{"uuid": "B" * 32, "device": "/dev/mapper/hb2"}, {"uuid": "A" * 32, "device": "/dev/mapper/hb1"}]

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm.client import Client
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.keep import Client
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import libvirt
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import units
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import hook, install, locks, machine, processes, system
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import hook, locks, machine, processes, system
 from ansible_collections.ocfs2.o2cb.tests.unit.vm.world import UUID, xml
 
 
@@ -206,7 +207,7 @@ def test_a_name_cannot_write_lines_of_its_own(keeper, call):
 )
 def test_the_script_answers_in_place_of_a_program_that_is_not_there(tmp_path, operation, code):
     script = Path(tmp_path, "ocfs2.o2cb")
-    script.write_text(install.hook().replace(units.PROGRAM, f"{tmp_path}/none.pyz"))
+    script.write_text(libvirt.hook().replace(units.PROGRAM, f"{tmp_path}/none.pyz"))
     script.chmod(0o755)
     done = subprocess.run(
         [script, "web", operation, "begin", "-"], input=xml(), capture_output=True, text=True, check=False

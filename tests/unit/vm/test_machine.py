@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.dlm import names
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import names
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import machine
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.machine import Machine
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.ctl import commands
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import looking, overview
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.machine import Machine
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.overview import Here

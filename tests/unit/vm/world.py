@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import guard, machine
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.guard import Held, Holder, Taken, Verdict, View
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.machine import Machine
