@@ -22,7 +22,7 @@ from ..base.errors import O2cbError
 from ..bus import membership, pieces
 from ..bus.log import BusFull
 from ..bus.membership import Membership
-from ..bus.pieces import Joiner, Message
+from ..bus.pieces import LONGEST_CHANNEL, Joiner, Message
 from ..bus.view import AGENT_DOWN, MESSAGE, Entry, Ident
 from .listener import Listener
 from .messenger import Messenger
@@ -30,7 +30,6 @@ from .messenger import Messenger
 INTERNAL = "o2agent"
 """The channel of the agents themselves."""
 
-LONGEST_CHANNEL = 200
 SEND_SECONDS, LONGEST_SECONDS = 30.0, 3600.0
 ROOM_SECONDS = 0.05
 PIECES_UNDER_WAY = 8

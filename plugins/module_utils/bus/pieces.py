@@ -23,6 +23,9 @@ LARGEST = 64 << 20
 
 LARGEST_HEAD = 4096
 
+LONGEST_CHANNEL = 200
+"""Bytes of a channel's name."""
+
 _WHOLE, _FIRST, _MORE = 0, 1, 2
 _KIND = struct.Struct("<BH")
 """Kind, and bytes of the head."""

@@ -35,10 +35,10 @@ import struct
 import time
 from typing import Any, Callable
 
-from ..agent.exchange import LONGEST_CHANNEL
 from ..base import wire
 from ..base.errors import O2cbError
 from ..bus import membership
+from ..bus.pieces import LONGEST_CHANNEL
 from ..locks import names
 from ..locks.modes import Mode
 from ..o2cb.configfs import ConfigFs

@@ -45,11 +45,11 @@ from .converting import Converter
 from .holding import CGROUP, NODE, PROCESS, Holding, Holdings, Identity
 from .mark import Mark
 from .pool import JOINING, Pool
+from .rules import MOUNT_SECONDS
 from .server import Client, Server
 from .slots import Slots
 from .store import Store, inherited
 from .token import SECOND
-from .worker import MOUNT_SECONDS
 
 SHORTEST_WAIT = 0.25
 OVERTIME = 0.7

@@ -17,8 +17,8 @@ from typing import Any, Callable
 from ..base import files
 from ..base.loop import Loop
 from .pool import Pool
+from .rules import MARK
 from .token import SECOND
-from .worker import MARK
 
 AHEAD = 5 * SECOND
 SECONDS = 5.0

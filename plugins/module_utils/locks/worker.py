@@ -43,12 +43,7 @@ from ..o2cb.state import Live
 from . import mount, record, token
 from .mount import BusyError, Mount
 from .record import Record
-
-MOUNT_SECONDS = 1.5
-"""The mount of a lock outlives it by this: the kernel may still have work queued for it."""
-
-MARK = "/var/lib/o2keep/token"
-"""The largest token this node may have given out, written ahead of it."""
+from .rules import MARK, MOUNT_SECONDS
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 """Seconds between two tries, at random, so that those who wait for a lock do not step on one another. They grow, so

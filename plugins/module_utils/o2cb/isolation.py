@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Collection
 
 from ..base.errors import O2cbError
-from . import blocks, online
+from . import blocks
 from .blocks import Beats
 from .state import Live
 
@@ -44,7 +44,7 @@ def wait(look: Callable[[], Live], beats: Callable[[Live], Beats], seconds: floa
             raise O2cbError("this machine is no node of the cluster that it runs: run role ocfs2.o2cb.cluster")
         now = beats(live)
         proved = bool(before.keys() & now.keys())
-        alive = online.alive_peers(before, now, own)
+        alive = sorted(blocks.alive_on_any(before, now) - {own.number})
         missing = [number for number in alive if number not in live.connected or number not in connected]
         if proved and not missing:
             return

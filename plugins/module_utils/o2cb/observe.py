@@ -9,11 +9,10 @@ Kept apart from what changes a node, so that a look needs few imports and system
 
 from __future__ import annotations
 
-import os
 from typing import Sequence
 
 from ..base import files
-from . import model, network, sysconfig
+from . import model, network
 from .configfs import ConfigFs
 from .domains import Domain
 from .state import Live
@@ -23,15 +22,6 @@ STACK = "o2cb"
 """What it says where the kernel's own stack is in use; empty before any is."""
 
 _DEBUGFS = "/sys/kernel/debug/o2hb"
-
-
-def sysconfig_path() -> str:
-    """As the init script looks for it: an existing file, else where the distribution keeps such files."""
-    if os.path.exists(sysconfig.OTHER_PATH):
-        return sysconfig.OTHER_PATH
-    if os.path.exists(sysconfig.DEBIAN_PATH) or not os.path.isdir(os.path.dirname(sysconfig.OTHER_PATH)):
-        return sysconfig.DEBIAN_PATH
-    return sysconfig.OTHER_PATH
 
 
 def live(joined: Sequence[Domain] = ()) -> Live | None:

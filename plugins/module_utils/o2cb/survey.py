@@ -12,7 +12,7 @@ import zlib
 from dataclasses import replace
 
 from ..base import files
-from . import blocks, devices, domains, heartbeats, kernel, observe
+from . import blocks, devices, domains, heartbeats, kernel, observe, sysconfig
 from . import conf as conf_file
 from .blocks import Beats, Reading
 from .report import Facts
@@ -29,7 +29,7 @@ def facts(probe: bool = False) -> Facts:
 
     With `probe`, the heartbeat is read twice, 4.2 s apart, and each region's superblock once.
     """
-    path = observe.sysconfig_path()
+    path = sysconfig.path()
     joined = domains.joined()
     found = observe.live(joined)
     before: Beats | None = None

@@ -12,6 +12,7 @@ comments and order stay.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 
@@ -34,6 +35,15 @@ _TIMEOUT_KEYS = {
 
 FENCE_METHOD_KEY = "O2CB_FENCE_METHOD"
 """Our own key: the distribution has none, and the kernel forgets the method with each registration of the cluster."""
+
+
+def path() -> str:
+    """As the init script looks for it: an existing file, else where the distribution keeps such files."""
+    if os.path.exists(OTHER_PATH):
+        return OTHER_PATH
+    if os.path.exists(DEBIAN_PATH) or not os.path.isdir(os.path.dirname(OTHER_PATH)):
+        return DEBIAN_PATH
+    return OTHER_PATH
 
 
 def values(text: str) -> dict[str, str]:

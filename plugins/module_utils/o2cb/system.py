@@ -16,7 +16,7 @@ from ..base import files, programs
 from ..base.errors import O2cbError, join_problems
 from ..base.systemd import Systemd
 from . import conf as conf_file
-from . import configfs, devices, domains, heartbeats, keeping, kernel, observe, reach, turn, units
+from . import configfs, devices, domains, heartbeats, keeping, kernel, observe, reach, sysconfig, turn, units
 from .blocks import Beats
 from .configfs import ConfigFs
 from .devices import Device
@@ -42,7 +42,7 @@ class System:
         return os.uname().nodename
 
     def sysconfig_path(self) -> str:
-        return observe.sysconfig_path()
+        return sysconfig.path()
 
     def read(self) -> Have:
         path = self.sysconfig_path()
