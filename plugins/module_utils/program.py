@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     if verb == "o2keep-worker":
         from .locks import worker
 
-        worker.serve(socket.socket(fileno=int(rest[0])))
+        worker.Worker(socket.socket(fileno=int(rest[0]))).serve()
         return 0
     if verb in ("o2agent", "o2agent-stop"):
         from .agent import daemon

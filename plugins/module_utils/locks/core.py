@@ -216,6 +216,7 @@ class Core:
         self.seen = mark
         self.counters = {"granted": 0, "released": 0, "refused": 0, "converted": 0, "workers died": 0}
         self.leaver: Asker | None = None
+        self.draining = self.left = False
         self._new_id, self._dice = new_id, dice
         self._out: list[Effect] = []
         self._timers: list[Timer] = []
@@ -239,8 +240,16 @@ class Core:
 
     # events
 
-    def adopt(self, now: float, found: Iterable[tuple[int, Mapping[str, Any] | None]]) -> list[Effect]:
-        """Begin with what an earlier keeper has left in slots. Never raises: what it cannot read it leaves alone."""
+    def adopt(
+        self,
+        now: float,
+        found: Iterable[tuple[int, Mapping[str, Any] | None]],
+        lane_there: Callable[[int, int], bool] = lambda _slot, _lane: True,
+    ) -> list[Effect]:
+        """Begin with what an earlier keeper has left in slots. Never raises: what it cannot read it leaves alone.
+
+        `lane_there` takes over the mount in a slot as a lane of this number, and tells whether it has one.
+        """
         self.now = now
         infos: dict[str, int] = {}
         locks: dict[str, tuple[int, Identity]] = {}
@@ -251,8 +260,8 @@ class Core:
                 self._isolate(slot, message)
             elif isinstance(what, KeptLane):
                 domain = self.domains.setdefault(what.domain, Domain(what.domain, Stage.SWEEPING, since=now))
-                if what.lane in domain.lanes:
-                    self._out.append(Drop(slot))
+                if what.lane in domain.lanes or not lane_there(slot, what.lane):
+                    self._isolate(slot, message)
                     continue
                 domain.lanes[what.lane] = Lane(what.lane, slot)
                 self.node = what.node
@@ -276,11 +285,29 @@ class Core:
             self._count = max([self._count, *domain.lanes])
             self._fill(domain)
             self._sweep(domain)
-            self._after(FIRST_SWEEP_SECONDS, lambda domain=domain: self._swept_enough(domain))
+            self._after(FIRST_SWEEP_SECONDS, _bound(self._swept_enough, domain))
         for held in self.holdings:
             self._settle_adopted(held)
         self._after(SWEEP_SECONDS, self._sweep_all)
         self._cover_adopted()
+        return self._drain()
+
+    def begin(self, now: float, domain: str) -> list[Effect]:
+        """Join the usual domain before anybody asks for it: that takes seconds, and a lock should not."""
+        self.now = now
+        self._domain(domain)
+        return self._drain()
+
+    def drain(self, now: float) -> list[Effect]:
+        """This keeper ends soon: no more tries are begun, and what is under way is brought to its end."""
+        self.now = now
+        self.draining = True
+        return self._drain()
+
+    def closed(self, now: float) -> list[Effect]:
+        """The kernel has left all domains."""
+        self.now = now
+        self.left = True
         return self._drain()
 
     def slots_added(self, now: float, slots: Iterable[int]) -> list[Effect]:
@@ -391,6 +418,7 @@ class Core:
         domain again, and who waits for a lock is told so.
         """
         self.now = now
+        self.left = False
         held = [
             lock.what.name
             for lock in self.holdings
@@ -787,6 +815,9 @@ class Core:
         if request.gone:
             self._end(request)
             return
+        if self.draining:
+            request.state = State.PARKED
+            return
         domain = self._domain(request.want.domain)
         if domain.stage is not Stage.JOINED:
             if request.state is not State.JOINING:
@@ -897,7 +928,7 @@ class Core:
             locks=[(slot, vars(what)) for slot, what in zip(slots, identities)],
             mode=want.mode.value,
             node=self.node,
-            mark=self.mark,
+            seen=self.seen,
             until=until,
             eager=want.eager,
         )
@@ -909,9 +940,11 @@ class Core:
             if "won" in answer:
                 self._won(request, lane, slots, identities, answer, number)
             else:
+                for slot in answer.get("filled", ()):
+                    self._out.append(Drop(slot))
                 self._unused(slots)
-                if answer.get("dirty"):
-                    lane.dirty = True
+                if answer.get("dirty") or answer.get("filled"):
+                    self._unlink(domain, lane, _files(stored, want.mode), stored=stored)
                 self._lost(request, answer)
             for key in keys:
                 self._wake(key[:2])
@@ -1278,7 +1311,7 @@ class Core:
             what=asdict(what),
             mode=base.what.mode,
             node=self.node,
-            mark=self.mark,
+            seen=self.seen,
         )
         request.state = State.TRYING
 
@@ -1589,6 +1622,10 @@ def _is_over(one: Request | Release | Holding) -> bool:
     if isinstance(one, Release):
         return one.done
     return one.state in (State.DONE, holding.State.GONE)
+
+
+def _bound(call: Callable[[Domain], None], domain: Domain) -> Callable[[], None]:
+    return lambda: call(domain)
 
 
 def _base(request: Request) -> Holding:

@@ -38,8 +38,8 @@ class MakeLane(NamedTuple):
 class Take(NamedTuple):
     """Open all locks or none, again and again until `until`. Each is in its slot before the answer.
 
-    `locks` are (slot, identity), `until` is a time of the monotonic clock, `mark` the token up to which this node may
-    give tokens out.
+    `locks` are (slot, identity), `until` is a time of the monotonic clock, `seen` the largest token that this
+    node has given out.
     """
 
     domain: str
@@ -47,7 +47,7 @@ class Take(NamedTuple):
     locks: Sequence[tuple[int, dict[str, Any]]]
     mode: str
     node: int
-    mark: int
+    seen: int
     until: float
     eager: bool
 
@@ -63,7 +63,7 @@ class Convert(NamedTuple):
     what: dict[str, Any]
     mode: str
     node: int
-    mark: int
+    seen: int
 
 
 class Settle(NamedTuple):

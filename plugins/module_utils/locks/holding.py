@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import names
@@ -105,8 +105,9 @@ def _identity(found: Mapping[str, Any]) -> Identity | None:
     return what
 
 
-def lock_message(what: Identity) -> dict[str, Any]:
-    return {"v": VERSION, "lock": asdict(what)}
+def lock_message(what: Mapping[str, Any]) -> dict[str, Any]:
+    """`what` has the fields of an Identity."""
+    return {"v": VERSION, "lock": dict(what)}
 
 
 def lane_message(domain: str, lane: int, node: int) -> dict[str, Any]:

@@ -65,6 +65,14 @@ class Mount:
                 raise BusyError(name) from None
             raise
 
+    def names(self, domain: str) -> list[str]:
+        """The files of this mount: of this node only, and of no other mount."""
+        directory = os.open(domain, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.directory)
+        try:
+            return os.listdir(directory)
+        finally:
+            os.close(directory)
+
     def unlink(self, domain: str, name: str) -> None:
         """Forget a lock whose descriptors are closed, so that another node's try succeeds."""
         os.unlink(f"{domain}/{name}", dir_fd=self.directory)

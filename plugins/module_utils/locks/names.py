@@ -16,6 +16,7 @@ that a companion has.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 
@@ -31,6 +32,9 @@ DEFAULT_DOMAIN = "o2cb"
 
 AGENT_DOMAIN = "o2agent"
 """The agent's locks live in a domain that nobody joins under /dlm, where a stray program could wait for one."""
+
+OWN_DOMAINS = frozenset((DEFAULT_DOMAIN, AGENT_DOMAIN))
+"""Domains in which all value blocks are ours."""
 
 _LIVENESS = re.compile(r"(alive|node)-[0-9]+|sequencer")
 
@@ -64,6 +68,7 @@ def is_plain(name: str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=16384)
 def stored(name: str) -> str:
     """The name of the lock's own file in dlmfs, at most 26 bytes. Raises O2cbError for what is no name."""
     problem = name_problem(name)

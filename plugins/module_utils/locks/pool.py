@@ -6,26 +6,28 @@
 
 A call sleeps while a node is being recovered, and its worker with it. A worker that is merely slow, because the machine
 is busy, must not make the keeper start another: that would make the machine busier still. So a job that came lately
-counts as slow, and one that has been going on for a while as asleep.
+counts as slow, and one that has been going on for a while as asleep. Workers that cannot live are started ever more
+rarely.
+
+The one that was used last is used next: it has the lanes and slots already.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import AbstractSet, Any, Callable, Dict, List
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ..base import wire
 from ..base.loop import Loop
+from . import effects
+from .effects import Job
 
-Answer = Callable[[Dict[str, Any], List[int]], None]
-
-READY = 4
+READY = 3
 """Workers besides those asleep, and so many jobs go on at the same time. One is some 10 MiB of memory, and takes as
 long to start as many a job to do."""
 
@@ -38,109 +40,140 @@ LIMIT = 24
 RESERVED = 8
 """Workers of these that jobs which wait for no other node may have: those that hold a lock need them."""
 
-WAITING_FOR_OTHERS = frozenset(("take", "look", "recall", "join"))
-JOINING = frozenset(("take", "look", "recall", "join", "convert", "settle"))
-"""Jobs with a mount of their own, which makes them members of a domain until they end."""
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+"""Seconds between two starts of workers, where they die young."""
 
-LAST = frozenset(("drop",))
-"""Nobody waits for these."""
+YOUNG_SECONDS = 1.0
 
-
-@dataclass
-class Work:
-    """A job that waits for a worker, with what to call when one has it, and when it is done."""
-
-    job: dict[str, Any]
-    descriptors: list[int]
-    answer: Answer
-    begun: Callable[[], None] | None = None
-
-    @property
-    def rank(self) -> int:
-        kind = self.job["job"]
-        return 2 if kind in LAST else 1 if kind in WAITING_FOR_OTHERS else 0
+FIRST, WAITING, LAST = range(3)
+RANKS: dict[type, int] = {
+    effects.Take: WAITING,
+    effects.Look: WAITING,
+    effects.Recall: WAITING,
+    effects.Join: WAITING,
+    effects.Sweep: LAST,
+}
+"""Jobs that wait for other nodes come after those that do not; for the last nobody waits."""
 
 
-@dataclass
+class Boss(Protocol):
+    """Who is told what becomes of jobs, and knows the descriptors of lanes and slots."""
+
+    def lane(self, number: int) -> int: ...
+
+    def slot(self, number: int) -> int: ...
+
+    def receiver(self, number: int) -> int: ...
+
+    def begun(self, number: int) -> None: ...
+
+    def answered(self, number: int, answer: dict[str, Any], descriptors: list[int]) -> None: ...
+
+    def died(self, number: int, job: Job) -> None: ...
+
+
+@dataclass(eq=False)
 class Worker:
-    """One process. `answer` is called with what it sends; None while it is idle."""
+    """One process, with the job that it does, and the lanes and slots that it has."""
 
     process: subprocess.Popen[bytes]
     sock: socket.socket
-    answer: Answer | None = None
-    job: dict[str, Any] | None = None
+    started: float
+    number: int = 0
+    job: Job | None = None
     since: float = 0.0
+    lanes: set[int] = field(default_factory=set)
+    slots: set[int] = field(default_factory=set)
 
 
 class Pool:
-    """Runs jobs. All callbacks come from the keeper's own loop."""
+    """Runs jobs. All calls of the boss come from the keeper's own loop."""
 
-    def __init__(self, loop: Loop, command: Sequence[str]) -> None:
+    def __init__(self, loop: Loop, command: Sequence[str], boss: Boss) -> None:
         self._loop = loop
         self._command = list(command)
-        self._idle: deque[Worker] = deque()
+        self._boss = boss
+        self._idle: list[Worker] = []
         self._busy: dict[int, Worker] = {}
-        self._waiting: tuple[deque[Work], ...] = (deque(), deque(), deque())
-        self._ending: list[subprocess.Popen[bytes]] = []
+        self._waiting: tuple[deque[tuple[int, Job]], ...] = (deque(), deque(), deque())
+        self._ending: list[Worker] = []
         self._looks_again = False
+        self._pause = 0.0
+        self._not_before = 0.0
 
-    def asleep(self, longer: float = 1.0) -> list[tuple[dict[str, Any], float]]:
-        """The jobs that have been going on for longer than this, with their seconds."""
-        now = time.monotonic()
-        return [(worker.job or {}, now - worker.since) for worker in self._busy.values() if now - worker.since > longer]
-
-    def does(self, kinds: AbstractSet[str]) -> bool:
-        """Whether a job of one of these kinds goes on, or waits for a worker."""
-        jobs = [worker.job or {} for worker in self._busy.values()]
-        jobs += [work.job for waiting in self._waiting for work in waiting]
-        return any(job.get("job") in kinds for job in jobs)
-
-    def run(
-        self, job: dict[str, Any], descriptors: list[int], answer: Answer, begun: Callable[[], None] | None = None
-    ) -> None:
-        """Give a job to a worker. The caller may close its descriptors: where it has to wait they are duplicated."""
-        work = Work(job, descriptors, answer, begun)
-        if not any(self._waiting) and self._idle and self._has_room(work):
-            self._hand_out(work)
+    def run(self, number: int, job: Job) -> None:
+        """Give a job to a worker, now or when one has time."""
+        rank = RANKS.get(type(job), FIRST)
+        if self._idle and not any(self._waiting) and self._has_room(rank):
+            self._hand_out(number, job)
             return
-        work.descriptors = [os.dup(descriptor) for descriptor in descriptors]
-        self._waiting[work.rank].append(work)
-        self.turn()
+        self._waiting[rank].append((number, job))
 
     def turn(self) -> None:
         """Hand out what waits, and keep some workers ready. Called at each turn of the loop."""
-        self._ending = [process for process in self._ending if process.poll() is None]
-        for waiting in self._waiting:
-            while waiting and self._has_room(waiting[0]):
-                work = waiting.popleft()
-                self._hand_out(work)
-                wire.close_all(work.descriptors)
+        if self._ending:
+            self._ending = [worker for worker in self._ending if worker.process.poll() is None]
+        for rank, waiting in enumerate(self._waiting):
+            while waiting and self._has_room(rank) and (self._idle or self._may_start()):
+                self._hand_out(*waiting.popleft())
         if any(self._waiting) and not self._looks_again:
             self._looks_again = True
             self._loop.at(SLOW_SECONDS / 4, self._look_again)
-        while len(self._idle) + self._slow() < READY:
-            self._idle.append(self._start())
+        while len(self._idle) + self._slow() < READY and self._may_start():
+            self._idle.insert(0, self._start())
+
+    def busy(self) -> int:
+        """Jobs that may end at any moment, and those that wait."""
+        return self._slow() + sum(len(waiting) for waiting in self._waiting)
+
+    def renew(self) -> None:
+        """End the idle workers, with all that they have of lanes. None is busy with a lane when this is called."""
+        for worker in list(self._idle):
+            self._end(worker)
+
+    def gone(self) -> bool:
+        """Whether all workers that were ended are."""
+        self._ending = [worker for worker in self._ending if worker.process.poll() is None]
+        return not self._ending
 
     def _look_again(self) -> None:
         """The next turn of the loop looks at what waits; this is here to make one come."""
         self._looks_again = False
 
-    def _has_room(self, work: Work) -> bool:
-        most = LIMIT - RESERVED if work.job["job"] in WAITING_FOR_OTHERS else LIMIT
-        return self._slow() < READY and len(self._busy) < most
+    def _may_start(self) -> bool:
+        return time.monotonic() >= self._not_before
+
+    def _has_room(self, rank: int) -> bool:
+        most = LIMIT - RESERVED if rank == WAITING else LIMIT
+        return len(self._busy) < READY or (self._slow() < READY and len(self._busy) < most)
 
     def _slow(self) -> int:
         """The jobs that may end at any moment."""
         newest = time.monotonic() - SLOW_SECONDS
         return sum(worker.since > newest for worker in self._busy.values())
 
-    def _hand_out(self, work: Work) -> None:
-        worker = self._idle.popleft() if self._idle else self._start()
-        worker.answer, worker.job, worker.since = work.answer, work.job, time.monotonic()
+    def _hand_out(self, number: int, job: Job) -> None:
+        worker = self._idle.pop() if self._idle else self._start()
+        boss, descriptors = self._boss, []
+        lanes, slots = uses(job)
+        new_lanes = [lane for lane in lanes if lane not in worker.lanes]
+        new_slots = [slot for slot in slots if slot not in worker.slots]
+        descriptors = [boss.lane(lane) for lane in new_lanes] + [boss.slot(slot) for slot in new_slots]
+        if isinstance(job, effects.Convert):
+            descriptors.append(boss.receiver(job.old))
+        worker.lanes.update(new_lanes)
+        worker.slots.update(new_slots)
+        if isinstance(job, (effects.Join, effects.MakeLane)):
+            worker.lanes.add(job.lane)
+        worker.number, worker.job, worker.since = number, job, time.monotonic()
         self._busy[worker.process.pid] = worker
-        wire.send(worker.sock, work.job, work.descriptors)
-        if work.begun:
-            work.begun()
+        message = {"job": type(job).__name__, "given": {"lanes": new_lanes, "slots": new_slots}, **job._asdict()}
+        try:
+            wire.send(worker.sock, message, descriptors)
+        except OSError:
+            self._died(worker)
+            return
+        boss.begun(number)
 
     def _start(self) -> Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -148,7 +181,7 @@ class Pool:
             process = subprocess.Popen(
                 [*self._command, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
             )
-        worker = Worker(process, ours)
+        worker = Worker(process, ours, time.monotonic())
         self._loop.watch(ours.fileno(), lambda: self._read(worker))
         return worker
 
@@ -157,21 +190,37 @@ class Pool:
             received = wire.receive(worker.sock)
         except (OSError, ValueError):
             received = None
-        answer, worker.answer = worker.answer, None
-        self._busy.pop(worker.process.pid, None)
         if received is None:
-            self._end(worker)
-            if answer:
-                answer({"error": "a worker of o2keep died in the middle of its call: see the journal"}, [])
+            self._died(worker)
             return
+        self._pause = self._not_before = 0.0
+        number, worker.job = worker.number, None
+        self._busy.pop(worker.process.pid, None)
         if len(self._idle) + self._slow() < 2 * READY:
             self._idle.append(worker)
         else:
             self._end(worker)
-        if answer:
-            answer(*received)
-        else:
-            wire.close_all(received[1])
+        self._boss.answered(number, *received)
+
+    def _died(self, worker: Worker) -> None:
+        """Its job is told so once its descriptors are closed: when the process is gone."""
+        self._end(worker)
+        now = time.monotonic()
+        if now - worker.started < YOUNG_SECONDS:
+            self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, 2 * self._pause))
+            self._not_before = now + self._pause
+            self._loop.at(self._pause, lambda: None)
+        if worker.job is not None:
+            self._after_death(worker)
+
+    def _after_death(self, worker: Worker) -> None:
+        if worker.process.poll() is None:
+            self._loop.at(0.002, lambda: self._after_death(worker))
+            return
+        number, job, worker.job = worker.number, worker.job, None
+        self._busy.pop(worker.process.pid, None)
+        if job is not None:
+            self._boss.died(number, job)
 
     def _end(self, worker: Worker) -> None:
         """A worker ends when its channel does, in its own time."""
@@ -179,4 +228,17 @@ class Pool:
         worker.sock.close()
         if worker in self._idle:
             self._idle.remove(worker)
-        self._ending.append(worker.process)
+        self._ending.append(worker)
+
+
+def uses(job: Job) -> tuple[list[int], list[int]]:
+    """The lanes that a job works in, and the slots that it may write into."""
+    if isinstance(job, effects.Take):
+        return [job.lane], [slot for slot, _what in job.locks]
+    lanes = (
+        []
+        if isinstance(job, (effects.Join, effects.MakeLane))
+        else [getattr(job, "lane", 0), getattr(job, "second", 0)]
+    )
+    slot = getattr(job, "slot", 0)
+    return [lane for lane in dict.fromkeys(lanes) if lane], [slot] if slot else []

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SIZE = 64
 _MAGIC = b"O2K1"
@@ -34,8 +34,7 @@ _CRC = struct.Struct("<I")
 TEXT_BYTES = 28
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """`since` is in microseconds since the epoch, `boot` the first 8 bytes of the boot id in hex."""
 
     node: int
@@ -46,7 +45,7 @@ class Record:
 
 
 def encode(record: Record) -> bytes:
-    text = record.owner.encode()[:TEXT_BYTES].decode("utf-8", "ignore").encode()
+    text = record.owner.encode("utf-8", "replace")[:TEXT_BYTES].decode("utf-8", "ignore").encode()
     head = _HEAD.pack(
         _MAGIC, _VERSION, record.node, len(text), bytes.fromhex(record.boot), record.since, record.token, text
     )

@@ -2,25 +2,34 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The keeper's socket: who asks, whether he may, and what he is answered."""
+"""The keeper's socket: who asks, and what he is answered.
+
+systemd keeps the listening socket: who connects while no keeper runs waits in its queue. Root may ask, and the members
+of the system's group GROUP, where there is one: the socket's mode says so, and the kernel sees to it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import grp
 import os
 import socket
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 from ..base import wire
 from ..base.errors import O2cbError
 from ..base.loop import Loop
+from .store import Store
 
+GROUP = "o2keep"
+STORED = "listen"
+BACKLOG = 1024
 _CREDENTIALS = struct.Struct("3i")
 
 
-@dataclass
+@dataclass(eq=False)
 class Client:
     """A connection. `uid` and `pid` are the kernel's word for who made it."""
 
@@ -30,33 +39,46 @@ class Client:
     closed: bool = False
 
 
-Verb = Callable[[Client, "dict[str, Any]"], None]
-"""Does what a request asks for, and answers it now or later. An O2cbError is an answer too."""
-
-
 class Server:
-    """Takes requests, one JSON object each, by the operation they name."""
+    """Takes requests, one JSON object each."""
 
-    def __init__(self, loop: Loop, path: str, verbs: Mapping[str, Verb]) -> None:
-        self._loop = loop
-        self._verbs = verbs
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = f"{path}.{os.getpid()}"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        listener.bind(temporary)
-        os.chmod(temporary, 0o600)
-        listener.listen(128)
-        os.rename(temporary, path)
-        loop.watch(listener.fileno(), lambda: self._accept(listener))
+    def __init__(
+        self,
+        loop: Loop,
+        store: Store,
+        path: str,
+        kept: dict[str, list[int]],
+        call: Callable[[Client, dict[str, Any]], None],
+        gone: Callable[[Client], None],
+    ) -> None:
+        self._loop, self._call, self._gone = loop, call, gone
+        self._clients: set[Client] = set()
+        descriptors = kept.pop(STORED, [])
+        listener = _inherited(descriptors, path)
+        if listener is None:
+            if descriptors:
+                store.remove(STORED)
+            listener = _listen(path)
+            with contextlib.suppress(O2cbError):
+                store.put(STORED, [listener.fileno()])
+        self._listener = listener
+        self._loop.watch(listener.fileno(), self._accept)
 
-    def _accept(self, listener: socket.socket) -> None:
+    def stop(self) -> None:
+        """Read nothing more: what comes now waits for the next keeper."""
+        self._loop.forget(self._listener.fileno())
+        for client in self._clients:
+            self._loop.forget(client.sock.fileno())
+
+    def _accept(self) -> None:
         try:
-            sock, _address = listener.accept()
+            sock, _address = self._listener.accept()
         except OSError:
             return
         sock.setblocking(False)
         pid, uid, _gid = _CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         client = Client(sock, uid, pid)
+        self._clients.add(client)
         self._loop.watch(sock.fileno(), lambda: self._request(client))
 
     def _request(self, client: Client) -> None:
@@ -73,23 +95,9 @@ class Server:
             return
         message, descriptors = received
         wire.close_all(descriptors)
-        self.call(client, message)
+        self._call(client, message)
 
-    def call(self, client: Client, message: dict[str, Any]) -> None:
-        """Do what a request asks for, if its sender may ask for it. What is wrong with it is an answer too."""
-        try:
-            if client.uid != 0:
-                raise O2cbError("only root may ask o2keep")
-            verb = self._verbs.get(str(message.get("op")))
-            if verb is None:
-                raise O2cbError(f"there is no operation {message.get('op')!r}")
-            verb(client, message)
-        except O2cbError as error:
-            self.answer(client, {"error": str(error)})
-        except (KeyError, TypeError, ValueError) as error:
-            self.answer(client, {"error": f"bad request: {error!r}"})
-
-    def answer(self, client: Client, message: dict[str, Any], descriptors: list[int] | None = None) -> bool:
+    def answer(self, client: Client, message: dict[str, Any], descriptors: Sequence[int] = ()) -> bool:
         """Send an answer; False when nobody is there to take it."""
         if client.closed:
             return False
@@ -103,5 +111,56 @@ class Server:
     def _close(self, client: Client) -> None:
         if not client.closed:
             client.closed = True
+            self._clients.discard(client)
             self._loop.forget(client.sock.fileno())
             client.sock.close()
+            self._gone(client)
+
+
+def _inherited(descriptors: list[int], path: str) -> socket.socket | None:
+    """The socket of an earlier keeper, if it is still the one that clients find under its path."""
+    if len(descriptors) != 1:
+        wire.close_all(descriptors)
+        return None
+    listener = socket.socket(fileno=descriptors[0])
+    try:
+        if listener.getsockname() == path and os.path.exists(path) and _answers(path):
+            listener.setblocking(False)
+            return listener
+    except OSError:
+        pass
+    listener.close()
+    return None
+
+
+def _answers(path: str) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
+def _listen(path: str) -> socket.socket:
+    directory = os.path.dirname(path)
+    os.makedirs(directory, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(mask)
+    with contextlib.suppress(KeyError, PermissionError):
+        group = grp.getgrnam(GROUP).gr_gid
+        os.chown(directory, 0, group)
+        os.chmod(directory, 0o750)
+        os.chown(path, 0, group)
+        os.chmod(path, 0o660)
+    listener.listen(BACKLOG)
+    return listener

@@ -5,11 +5,15 @@
 """Descriptors that outlive the keeper, without a word to systemd for each.
 
 Theory of operation. A descriptor that was sent over a unix socket and was not received yet is in flight: the kernel
-keeps its file open for as long as the receiving socket lives (unix(7), SCM_RIGHTS). So a *slot* is a pair of sockets.
-To put something into it is one send, to take it out is one receive, and both are done, whole, when the call returns.
+keeps its file open for as long as the receiving socket exists (unix(7), SCM_RIGHTS). So a *slot* is a pair of sockets.
+To put something into it is one send, to empty it is one receive, and both are done, whole, when the call returns.
 Slots in turn are in flight in the queue of one more socket, their *rack*, and that is all that systemd's store keeps:
 it is asked once for SLOTS of them and never for a lock. The next keeper gets the racks back, and looks into the queues
 by MSG_PEEK, which leaves everything where it is.
+
+A worker of an earlier keeper may be asleep and still mean to write into a slot. So the next one *seals* every slot that
+it inherits, before it looks into it (shutdown(2) of the receiving end: a send fails from then on, and what is queued
+stays), and never gives an inherited slot away. A rack goes when nothing is left in it.
 
 systemd compares each descriptor that it is to keep with all that it has. With a rack for many locks that does not grow
 with the square of their number.
@@ -17,9 +21,9 @@ with the square of their number.
 
 from __future__ import annotations
 
-import os
+import contextlib
+import itertools
 import socket
-from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
@@ -27,140 +31,154 @@ from ..base import wire
 from ..base.errors import O2cbError
 from .store import Store
 
-SLOTS = wire.MAX_DESCRIPTORS // 2
+SLOTS = 96
 """Slots in a rack, whose two ends go in one message."""
 
-SPARE = SLOTS // 2
-"""With fewer free slots than this, systemd is asked to keep another rack."""
+_PREFIXES = ("slots-", "rack-")
+"""Names of racks in systemd's store: ours, and those of 0.1, whose locks cannot be read and stay held."""
 
-_PREFIX = "rack-"
-
-Told = Callable[[str], None]
-"""Called with the reason when something is not kept, else with an empty string."""
+Grown = Callable[["list[int]", str], None]
+"""Called with the numbers of new slots, or with the reason why there are none."""
 
 
 class _Slot:
-    """Two ends of one queue."""
+    """Two ends of one queue. `rack` is where they come from, where that was an earlier keeper."""
 
-    def __init__(self, sender: socket.socket, receiver: socket.socket) -> None:
-        self.sender, self.receiver = sender, receiver
+    __slots__ = ("rack", "receiver", "sender")
+
+    def __init__(self, sender: socket.socket, receiver: socket.socket, rack: str = "") -> None:
+        self.sender, self.receiver, self.rack = sender, receiver, rack
         sender.setblocking(False)
         receiver.setblocking(False)
 
-    def put(self, message: dict[str, Any], descriptors: list[int]) -> None:
-        wire.send(self.sender, message, descriptors)
-
-    def look(self) -> tuple[dict[str, Any], list[int]] | None:
-        """What is in it, with descriptors of the caller's own; None when it is empty."""
-        try:
-            return wire.receive(self.receiver, socket.MSG_PEEK)
-        except BlockingIOError:
-            return None
-
-    def clear(self) -> None:
-        received = wire.receive(self.receiver)
-        if received is not None:
-            wire.close_all(received[1])
+    def close(self) -> None:
+        self.sender.close()
+        self.receiver.close()
 
 
 class Slots:
-    """What is kept, by key. A message says what the descriptors are."""
+    """What is kept, by the number of its slot. A message says what the descriptors are."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._free: deque[_Slot] = deque()
-        self._used: dict[str, _Slot] = {}
-        self._waiting: deque[tuple[str, dict[str, Any], list[int], Told]] = deque()
-        self._growing = False
-        self._racks = 0
+        self._all: dict[int, _Slot] = {}
+        self._old: dict[str, int] = {}
+        """How many slots of each inherited rack have something in them."""
 
-    def adopt(self, kept: Mapping[str, list[int]]) -> Iterator[tuple[dict[str, Any], list[int]]]:
-        """What earlier keepers have put here, from what systemd kept, with descriptors for the caller to own."""
+        self._numbers = itertools.count(1)
+        self._racks = itertools.count(1)
+
+    def adopt(self, kept: Mapping[str, list[int]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
+        """What is in the slots of earlier keepers; None for a message that cannot be read. All else is given up."""
+        taken = [
+            int(name.split("-")[1]) for name in kept if name.startswith(_PREFIXES) and name.split("-")[1].isdigit()
+        ]
+        self._racks = itertools.count(max(taken, default=0) + 1)
         for name, descriptors in kept.items():
-            if not name.startswith(_PREFIX):
-                wire.close_all(descriptors)
-                self._store.remove(name)
+            if not name.startswith(_PREFIXES):
                 continue
-            self._racks = max(self._racks, int(name[len(_PREFIX) :]))
-            for slot in _rack(descriptors):
-                found = slot.look()
-                if found is None:
-                    self._free.append(slot)
-                else:
-                    message, own = found
-                    self._used[message["key"]] = slot
-                    yield message["what"], own
+            slots = _rack(descriptors, name)
+            if slots is None:
+                continue
+            self._old[name] = 0
+            for slot in slots:
+                with contextlib.suppress(OSError):
+                    slot.receiver.shutdown(socket.SHUT_RD)
+                full, message = _look(slot)
+                if not full:
+                    slot.close()
+                    continue
+                number = next(self._numbers)
+                self._all[number] = slot
+                self._old[name] += 1
+                yield number, message
+            self._end_rack(name)
 
-    def put(self, key: str, what: dict[str, Any], descriptors: list[int], call: Told) -> None:
-        """Keep these, and call this when they are kept: at once, unless systemd has to be asked for room."""
-        if self._free and not self._waiting:
-            self._fill_one(key, what, descriptors, call)
-        else:
-            self._waiting.append((key, what, [os.dup(descriptor) for descriptor in descriptors], call))
-        self.fill()
-
-    def remove(self, key: str) -> None:
-        """Keep this no longer. Its descriptors are closed here when this returns."""
-        for entry in [entry for entry in self._waiting if entry[0] == key]:
-            self._waiting.remove(entry)
-            wire.close_all(entry[2])
-        slot = self._used.pop(key, None)
-        if slot is not None:
-            slot.clear()
-            self._free.append(slot)
-
-    def fill(self) -> None:
-        """Put what waits into the slots that there are, and ask for more in time."""
-        while self._waiting and self._free:
-            waiting = self._waiting.popleft()
-            try:
-                self._fill_one(*waiting)
-            finally:
-                wire.close_all(waiting[2])
-        if len(self._free) < SPARE and not self._growing:
-            self._grow()
-
-    def _fill_one(self, key: str, what: dict[str, Any], descriptors: list[int], call: Told) -> None:
-        slot = self._free.popleft()
-        try:
-            slot.put({"key": key, "what": what}, descriptors)
-        except OSError as error:
-            self._free.append(slot)
-            call(f"the kernel keeps no descriptors: {error.strerror}")
-        else:
-            self._used[key] = slot
-            call("")
-
-    def _grow(self) -> None:
-        self._growing = True
-        self._racks += 1
+    def grow(self, call: Grown) -> None:
+        """Make another rack of slots, and call this when systemd keeps it."""
         slots = [_Slot(*socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _number in range(SLOTS)]
 
         def kept(problem: str) -> None:
-            self._growing = False
-            if not problem:
-                self._free.extend(slots)
-                self.fill()
+            if problem:
+                for slot in slots:
+                    slot.close()
+                call([], problem)
                 return
-            waiting, self._waiting = self._waiting, deque()
-            for _key, _what, descriptors, call in waiting:
-                wire.close_all(descriptors)
-                call(problem)
+            new = {next(self._numbers): slot for slot in slots}
+            self._all.update(new)
+            call(list(new), "")
 
         sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with sender, receiver:
-            ends = [end.fileno() for slot in slots for end in (slot.sender, slot.receiver)]
-            wire.send(sender, {}, ends)
             try:
-                self._store.put(f"{_PREFIX}{self._racks}", [receiver.fileno()])
-            except O2cbError as error:
-                kept(str(error))
+                wire.send(sender, {}, [end.fileno() for slot in slots for end in (slot.sender, slot.receiver)])
+                self._store.put(f"{_PREFIXES[0]}{next(self._racks)}", [receiver.fileno()])
+            except (OSError, O2cbError) as error:
+                kept(f"no slots: {error}")
             else:
                 self._store.after(kept)
 
+    def sender(self, number: int) -> int:
+        return self._all[number].sender.fileno()
 
-def _rack(descriptors: list[int]) -> list[_Slot]:
+    def receiver(self, number: int) -> int:
+        return self._all[number].receiver.fileno()
+
+    def look(self, number: int) -> tuple[dict[str, Any], list[int]] | None:
+        """What is in a slot, with descriptors of the caller's own; None when it is empty or cannot be read."""
+        try:
+            return wire.receive(self._all[number].receiver, int(socket.MSG_PEEK))
+        except (BlockingIOError, ValueError):
+            return None
+
+    def is_full(self, number: int) -> tuple[bool, dict[str, Any] | None]:
+        """Whether something is in a slot, and its message, if that can be read."""
+        return _look(self._all[number])
+
+    def drop(self, number: int) -> None:
+        """Empty a slot. Its descriptors are closed when this returns."""
+        slot = self._all[number]
+        try:
+            received = wire.receive(slot.receiver)
+        except (BlockingIOError, ValueError):
+            received = None
+        if received is not None:
+            wire.close_all(received[1])
+        if slot.rack:
+            del self._all[number]
+            slot.close()
+            self._old[slot.rack] -= 1
+            self._end_rack(slot.rack)
+
+    def _end_rack(self, name: str) -> None:
+        if self._old[name] == 0:
+            del self._old[name]
+            self._store.remove(name)
+
+
+def _look(slot: _Slot) -> tuple[bool, dict[str, Any] | None]:
+    try:
+        received = wire.receive(slot.receiver, int(socket.MSG_PEEK))
+    except BlockingIOError:
+        return False, None
+    except (ValueError, OSError):
+        return True, None
+    if received is None:
+        return False, None
+    wire.close_all(received[1])
+    return True, received[0]
+
+
+def _rack(descriptors: list[int], name: str) -> list[_Slot] | None:
+    """The slots of a rack; None for one that cannot be read, which stays as it is."""
     with socket.socket(fileno=descriptors[0]) as receiver:
-        found = wire.receive(receiver, socket.MSG_PEEK)
-    ends = [socket.socket(fileno=descriptor) for descriptor in (found[1] if found else [])]
-    return [_Slot(sender, receiver) for sender, receiver in zip(ends[::2], ends[1::2])]
+        receiver.setblocking(False)
+        try:
+            found = wire.receive(receiver, int(socket.MSG_PEEK))
+        except (OSError, ValueError):
+            found = None
+    wire.close_all(descriptors[1:])
+    if found is None:
+        return None
+    ends = [socket.socket(fileno=descriptor) for descriptor in found[1]]
+    return [_Slot(sender, receiver, name) for sender, receiver in zip(ends[::2], ends[1::2])]

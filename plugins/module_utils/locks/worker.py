@@ -5,25 +5,12 @@
 """A worker of the keeper: makes the calls into dlmfs that may sleep, one job at a time.
 
 A trylock can sleep for a minute while a dead node is recovered, and nothing can wake it. So each job runs in a process
-of its own that was started before by exec and owns no descriptor but its channel and those of its job: a lock that it
-holds in its sleep is its own, not one that it inherited. When the keeper has gone, or does not want the answer any
-more, the worker drops what it won, in the order that the kernel bears: descriptors, unlink, and the mount a good second
-later.
+of its own that was started before by exec and owns no descriptor but its channel and what it was given. The jobs and
+what they mean are those of `effects`.
 
-    take     a lock, in a new detached mount, again and again until a time of the monotonic clock
-                                                  -> descriptors: the mount, then one per resource
-    convert  open the new levels of a held lock   -> descriptors: one per resource that was opened
-    settle   what a conversion no longer needs: resources that fall to PR, files to be unlinked
-    recall   make others give up what they cache  -> by a blocking open, which may sleep as long as somebody holds it
-    publish  the owner record on `.info`          -> descriptor: `.info`, held at PR
-    look     at `.info`                           -> the record
-    forget   unlink the files of a released lock
-    join     a domain, to keep this node a member -> descriptor: the mount
-    stamps   of the heartbeats                    -> the newest time stamp of each node
-    mark     write the largest token that this node may give out to disk
-    drop     let mounts go
-
-An answer with `retire` brings that many mounts, as its first descriptors, that the keeper lets go of later.
+A worker keeps the lanes and slots that it was given, and later jobs name them by number. What it wins it puts into a
+slot before it answers. Where the keeper that gave it the slot is gone the slot is sealed, and it gives back what it
+won. It is always the lane, which somebody else keeps, that outlives a lock.
 """
 
 from __future__ import annotations
@@ -33,17 +20,19 @@ import os
 import random
 import socket
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Dict, List, Tuple
 
 from ..base import files, wire
 from ..base.errors import O2cbError
-from ..o2cb import heartbeats, isolation, observe
+from ..o2cb import domains, heartbeats, isolation, observe
 from ..o2cb.blocks import Beats
 from ..o2cb.state import Live
-from . import mount, record, token
+from . import effects, holding, modes, mount, names, record, rules, token
+from .clock import Clock
+from .modes import LEVELS, OWN, Level, Mode
 from .mount import BusyError, Mount
 from .record import Record
-from .rules import MARK, MOUNT_SECONDS
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 """Seconds between two tries, at random, so that those who wait for a lock do not step on one another. They grow, so
@@ -52,184 +41,379 @@ over."""
 
 PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
-"""systemd closes its copies of a descriptor in its own time; until then unlink says EBUSY."""
+"""A process that is being killed closes its descriptors in its own time; until then unlink says EBUSY."""
 
 Result = Tuple[Dict[str, Any], List[int]]
 
 
-def serve(sock: socket.socket) -> None:
-    """Work until the keeper closes the channel."""
-    while True:
+class _Orphaned(Exception):
+    """The keeper is gone: what was won was given back, and there is nobody to answer."""
+
+
+class Worker:
+    """What it was given by number, and what it knows of time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lanes: dict[int, int] = {}
+        self._slots: dict[int, socket.socket] = {}
+        self._clock = Clock()
+        self._boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
+        self._jobs = {
+            "Join": self._join,
+            "MakeLane": self._make_lane,
+            "Take": self._take,
+            "Convert": self._convert,
+            "Settle": self._settle,
+            "Recall": self._recall,
+            "Publish": self._publish,
+            "Look": self._look,
+            "Forget": self._forget,
+            "Sweep": self._sweep,
+            "Mark": self._mark,
+        }
+
+    def serve(self) -> None:
+        """Work until the keeper closes the channel."""
+        while True:
+            try:
+                received = wire.receive(self._sock)
+            except ConnectionResetError:
+                return
+            if received is None:
+                return
+            try:
+                answer, results = self._do(*received)
+                wire.send(self._sock, answer, results)
+            except (OSError, _Orphaned):
+                # A mount must not go at once after a lock in it; the next keeper may have given up this lane.
+                time.sleep(rules.MOUNT_SECONDS)
+                return
+            wire.close_all(results)
+
+    def _do(self, message: dict[str, Any], descriptors: list[int]) -> Result:
+        """One job, with what came with it: lanes and slots to be kept, and one slot to be looked into."""
+        given = message.pop("given")
+        lanes, slots = given["lanes"], given["slots"]
+        self._lanes.update(zip(lanes, descriptors))
+        for number, descriptor in zip(slots, descriptors[len(lanes) :]):
+            self._slots[number] = socket.socket(fileno=descriptor)
+        looked = descriptors[len(lanes) + len(slots) :]
+        kind = message.pop("job")
         try:
-            received = wire.receive(sock)
-        except ConnectionResetError:
-            return
-        if received is None:
-            return
-        job, descriptors = received
-        answer, results = _do(job, descriptors)
-        try:
-            wire.send(sock, answer, results)
-        except OSError:
-            _give_back(job, results)
-            return
-        wire.close_all(results)
-
-
-def _do(job: dict[str, Any], descriptors: list[int]) -> Result:
-    """One job. Its own descriptors are closed here, whatever happens."""
-    try:
-        return _JOBS[job["job"]](job, descriptors)
-    except BusyError as error:
-        return {"busy": str(error)}, []
-    except O2cbError as error:
-        return {"error": str(error)}, []
-    except OSError as error:
-        return {
-            "error": f"{job['job']} {job.get('name', '')}: {os.strerror(error.errno or 0)}",
-            "errno": error.errno,
-        }, []
-    finally:
-        wire.close_all(descriptors)
-
-
-def _take(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """All resources of a lock in their order, or none; then the token, written into the lock with the owner record.
-
-    Between two tries nothing is held, not even what the node would merely cache.
-    """
-    domain: str = job["domain"]
-    own = mount.create()
-    held: list[int] = []
-    pause = SHORTEST_PAUSE
-    while True:
-        try:
-            own.join(domain)
-            for name, exclusive in job["resources"]:
-                held.append(own.open(domain, name, exclusive))
-            number = _sign(job, held[0], exclusive=job["resources"][0][1])
+            return self._jobs[kind](effects.JOBS[kind](**message), *looked)  # type: ignore[operator, no-any-return]
         except BusyError as error:
-            _drop_files(own, domain, held)
-            if time.monotonic() + pause > job["until"]:
-                return {"busy": str(error), "retire": 1}, [own.directory]
-        except (O2cbError, OSError) as error:
-            late = isinstance(error, token.ClockError)
-            return _without(own, domain, held, {"error": str(error), "clock": late})
+            return {"busy": str(error)}, []
+        except O2cbError as error:
+            return {"error": str(error)}, []
+        except OSError as error:
+            return {"error": f"{kind} {message.get('name', '')}: {os.strerror(error.errno or 0)}"}, []
+        finally:
+            wire.close_all(looked)
+
+    def _lane(self, number: int) -> Mount:
+        return Mount(self._lanes[number])
+
+    def _put(self, slot: int, what: dict[str, Any], descriptors: Sequence[int]) -> bool:
+        """False where the slot is sealed: the keeper that gave it away is gone."""
+        try:
+            wire.send(self._slots[slot], what, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    # lanes
+
+    def _join(self, job: effects.Join) -> Result:
+        """Join the same domain as all others, not one of the same name."""
+
+        def beats(live: Live) -> Beats:
+            return heartbeats.read(live.regions, [node.number for node in live.cluster.nodes]).beats
+
+        isolation.wait(_online, beats)
+        live = _online()
+        own = live.cluster.node(live.local or "")
+        return self._new_lane(job.domain, job.lane, job.slot, own.number if own else 0)
+
+    def _make_lane(self, job: effects.MakeLane) -> Result:
+        return self._new_lane(job.domain, job.lane, job.slot, job.node)
+
+    def _new_lane(self, domain: str, lane: int, slot: int, node: int) -> Result:
+        """The lane is in its slot before anybody else has it."""
+        own = mount.create()
+        own.join(domain)
+        if not self._put(slot, holding.lane_message(domain, lane, node), [own.directory]):
+            raise _Orphaned
+        self._lanes[lane] = own.directory
+        return {"node": node}, [os.dup(own.directory)]
+
+    # take
+
+    def _take(self, job: effects.Take) -> Result:
+        """All locks with all their resources, or none; then the tokens, and each into its slot.
+
+        Between two tries nothing is held, not even what the node would merely cache.
+        """
+        own, mode = self._lane(job.lane), Mode(job.mode)
+        wanted = [holding.resources(names.stored(what["name"]), mode) for _slot, what in job.locks]
+        pause = SHORTEST_PAUSE
+        while True:
+            held: list[list[int]] = []
+            try:
+                for resources in wanted:
+                    held.append([])
+                    for name, exclusive in resources:
+                        held[-1].append(own.open(job.domain, name, exclusive))
+                break
+            except BusyError:
+                busy = wanted[len(held) - 1][0][0]
+                self._give_back(own, job.domain, held, wanted)
+                if time.monotonic() + pause > job.until:
+                    return {"busy": busy}, []
+            except OSError:
+                self._give_back(own, job.domain, held, wanted)
+                raise
+            time.sleep(random.uniform(pause / 2, pause))
+            if not job.eager:
+                pause = min(1.5 * pause, LONGEST_PAUSE)
+        return self._won(job, own, wanted, held)
+
+    def _won(
+        self, job: effects.Take, own: Mount, wanted: Sequence[list[tuple[str, bool]]], held: list[list[int]]
+    ) -> Result:
+        filled: list[int] = []
+        gift: list[int] = []
+        won: list[list[int]] = []
+        try:
+            for (_slot, what), resources, descriptors in zip(job.locks, wanted, held):
+                since = int(time.time() * token.SECOND)
+                owner = Record(job.node, self._boot, since, 0, what["owner"])
+                won.append([self._sign(job.domain, descriptors[0], resources[0][1], job.seen, owner), since])
+            for (slot, what), descriptors, (number, since) in zip(job.locks, held, won):
+                message = holding.lock_message({**what, "token": number, "since": since})
+                if what["kind"] == holding.PROCESS:
+                    gift = self._put_process(slot, message, descriptors)
+                elif not self._put(slot, message, descriptors):
+                    raise _Orphaned
+                filled.append(slot)
+        except (O2cbError, OSError, _Orphaned) as error:
+            count = len(filled)
+            wire.close_all([descriptor for descriptors in held[:count] for descriptor in descriptors])
+            dirty = self._give_back(own, job.domain, held[count:], wanted[count:])
+            if isinstance(error, OSError):
+                return {"error": f"not kept: {os.strerror(error.errno or 0)}", "filled": filled, **dirty}, []
+            if isinstance(error, O2cbError):
+                return {"error": str(error), "clock": isinstance(error, token.ClockError), **dirty}, []
+            raise
+        if not gift:
+            wire.close_all([descriptor for descriptors in held for descriptor in descriptors])
+        return {"won": won}, gift
+
+    def _put_process(self, slot: int, message: dict[str, Any], descriptors: list[int]) -> list[int]:
+        """The slot has the end of a pipe that tells when nobody has the descriptors any more. They are the gift.
+
+        The pipe has the lowest number of them at its holder: the kernel closes what a process had in the reverse order,
+        and the keeper is told when nothing is open any more.
+        """
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            if not self._put(slot, message, [reader]):
+                raise _Orphaned
+        except (OSError, _Orphaned):
+            os.close(writer)
+            raise
+        finally:
+            os.close(reader)
+        return [writer, *descriptors]
+
+    def _give_back(
+        self, own: Mount, domain: str, held: Sequence[list[int]], wanted: Sequence[list[tuple[str, bool]]]
+    ) -> dict[str, Any]:
+        """Close what was won, and unlink it, and the file that a busy try leaves behind."""
+        wire.close_all([descriptor for descriptors in held for descriptor in descriptors])
+        try:
+            _unlink(own, domain, [name for resources in wanted[: len(held)] for name, _exclusive in resources])
+        except OSError:
+            return {"dirty": True}
+        return {}
+
+    def _sign(self, domain: str, descriptor: int, exclusive: bool, seen: int, owner: Record) -> int:
+        """The token of a lock: a new one, written into it, for who excludes all others; else that of the last such one.
+
+        Other programs keep what is theirs in the value blocks of their domains: there nothing is written.
+        """
+        found = os.pread(descriptor, record.SIZE, 0)
+        previous = record.decode(found)
+        if not exclusive:
+            return previous.token if previous else 0
+        clocks = self._clocks()
+        number = token.next_token(
+            previous.token if previous else None,
+            token.Clocks(time.time(), clocks.newest_of_others(), clocks.newest(), seen),
+        )
+        if previous is not None or domain in names.OWN_DOMAINS or not (any(found) or _is_foreign(domain)):
+            os.write(descriptor, record.encode(owner._replace(token=number)))
+        return number
+
+    def _clocks(self) -> Clock:
+        """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none of one that left."""
+        now = time.monotonic()
+        if not self._clock.is_fresh(now):
+            live = _online()
+            reading = heartbeats.read(live.regions, [node.number for node in live.cluster.nodes])
+            stamps: dict[int, int] = {}
+            for beats in reading.beats.values():
+                for number, beat in beats.items():
+                    if beat.valid:
+                        stamps[number] = max(stamps.get(number, 0), beat.sequence)
+            own = live.cluster.node(live.local or "")
+            self._clock.read(own.number if own else 0, stamps, now)
+        return self._clock
+
+    # convert
+
+    def _convert(self, job: effects.Convert, old: int) -> Result:
+        """PR beside EX in the same lane is granted at once; EX beside PR is a conversion in the lock manager."""
+        own, stored = self._lane(job.lane), names.stored(job.what["name"])
+        before, after = LEVELS[Mode(job.mode)], LEVELS[Mode(job.what["mode"])]
+        have = dict(zip(before, _peek(old)))
+        conversion = modes.conversion(Mode(job.mode), Mode(job.what["mode"]))
+        opened: dict[str, int] = {}
+        try:
+            if len(have) != len(before):
+                raise O2cbError(f"lock {job.what['name']!r} is not held any more")
+            for which, level in conversion.opened:
+                opened[which] = own.open(job.domain, holding.file_name(stored, which), level is Level.EX)
+            number, since = job.what["token"], int(time.time() * token.SECOND)
+            if (OWN, Level.EX) in conversion.opened:
+                owner = Record(job.node, self._boot, since, 0, job.what["owner"])
+                number = self._sign(job.domain, opened[OWN], True, job.seen, owner)
+            both = {**have, **opened}
+            message = holding.lock_message({**job.what, "token": number, "since": since})
+            if not self._put(job.slot, message, [both[which] for which in after]):
+                raise _Orphaned
+        except (BusyError, O2cbError, OSError, _Orphaned):
+            wire.close_all([*have.values(), *opened.values()])
+            tried = [which for which, _level in conversion.opened][: len(opened) + 1]
+            self._sink(job, own, stored, [which for which in tried if which in opened or which not in before], before)
+            raise
+        wire.close_all([*have.values(), *opened.values()])
+        return {"won": [number, since]}, []
+
+    def _sink(
+        self, job: effects.Convert, own: Mount, stored: str, tried: Sequence[str], before: Mapping[str, Level]
+    ) -> None:
+        """What was opened for a conversion that did not come about falls again."""
+        fresh = [holding.file_name(stored, which) for which in tried if which not in before]
+        with contextlib.suppress(OSError):
+            _unlink(own, job.domain, fresh)
+        for which in tried:
+            if before.get(which) is Level.PR:
+                _lower(self._lane(job.second), job.domain, holding.file_name(stored, which))
+
+    def _settle(self, job: effects.Settle) -> Result:
+        """The end of a conversion. Where a foreign program waits with a blocking open for EX, o2dlm keeps the higher
+        level until the lock is released: nobody gets in who should not.
+        """
+        _unlink(self._lane(job.lane), job.domain, job.dropped)
+        for name in job.lowered:
+            _lower(self._lane(job.second), job.domain, name)
+        return {}, []
+
+    def _recall(self, job: effects.Recall) -> Result:
+        """Ask for a lock as other programs do, so that nodes that only cache it give it up. It is given back at once."""
+        name, exclusive = job.resources[0]
+        _ask(self._lane(job.lane), job.domain, name, exclusive)
+        return {}, []
+
+    # the owner record
+
+    def _publish(self, job: effects.Publish) -> Result:
+        """Write the record on `.info` at EX, give that up, and take PR, at which every node can read it.
+
+        In between o2dlm keeps it for some seconds. To fall from EX to PR without a gap needs a call that sleeps.
+        """
+        own, domain, name = self._lane(job.lane), job.domain, job.name
+        descriptor = _try_often(own, domain, name, exclusive=True)
+        os.write(descriptor, record.encode(Record(job.node, self._boot, job.since, job.token, job.owner)))
+        os.close(descriptor)
+        _unlink(own, domain, [name])
+        descriptor = _try_often(own, domain, name, exclusive=False)
+        there = self._put(job.slot, holding.info_message(job.id), [descriptor])
+        os.close(descriptor)
+        if not there:
+            with contextlib.suppress(OSError):
+                _unlink(own, domain, [name])
+            raise _Orphaned
+        return {}, []
+
+    def _look(self, job: effects.Look) -> Result:
+        """The record of a lock's holder. EX on `.info` can be had only when no holder shows itself there."""
+        own, domain, name = self._lane(job.lane), job.domain, job.name
+        answer: dict[str, Any] = {"held": True, "holder": None}
+        for attempt in range(3):
+            try:
+                os.close(own.open(domain, name, exclusive=True))
+                answer = {"held": False, "holder": None}
+                break
+            except BusyError:
+                time.sleep(0.01 * (attempt + 1))
         else:
-            return {"token": number}, [own.directory, *held]
-        time.sleep(random.uniform(pause / 2, pause))
-        if not job["eager"]:
-            pause = min(1.5 * pause, LONGEST_PAUSE)
+            with contextlib.suppress(BusyError):
+                descriptor = own.open(domain, name, exclusive=False)
+                found = record.decode(os.pread(descriptor, record.SIZE, 0))
+                os.close(descriptor)
+                answer["holder"] = found._asdict() if found else None
+        _unlink(own, domain, [name])
+        return answer, []
+
+    # what is left behind
+
+    def _forget(self, job: effects.Forget) -> Result:
+        _unlink(self._lane(job.lane), job.domain, job.names)
+        return {}, []
+
+    def _sweep(self, job: effects.Sweep) -> Result:
+        own = self._lane(job.lane)
+        claimed = frozenset(job.claimed)
+        _unlink(own, job.domain, [name for name in own.names(job.domain) if name not in claimed])
+        return {}, []
+
+    def _mark(self, job: effects.Mark) -> Result:
+        files.write(rules.MARK, f"{job.token}\n")
+        return {"mark": job.token}, []
 
 
-def _sign(job: dict[str, Any], descriptor: int, exclusive: bool) -> int:
-    """The token of a lock: a new one, written into it, for who excludes all others; else that of the last such one."""
-    previous = record.decode(os.pread(descriptor, record.SIZE, 0))
-    if not exclusive:
-        return previous.token if previous else 0
-    number = token.next_token(previous.token if previous else None, token.Clocks(time.time(), *job["clocks"]))
-    os.write(descriptor, record.encode(_owner(job, number)))
-    return number
+def _peek(slot: int) -> list[int]:
+    """The descriptors in a slot, as our own. They stay in it."""
+    with socket.socket(fileno=os.dup(slot)) as receiver:
+        try:
+            found = wire.receive(receiver, int(socket.MSG_PEEK))
+        except BlockingIOError:
+            return []
+    return found[1] if found else []
 
 
-def _convert(job: dict[str, Any], descriptors: list[int]) -> Result:
-    """Open the resources that get another level, all or none.
+def _is_foreign(domain: str) -> bool:
+    """Whether other programs of this node may use it: what its value blocks mean is theirs."""
+    return os.path.isdir(os.path.join(domains.DEFAULT_MOUNT, domain))
 
-    PR beside EX in the same mount is granted at once; EX beside PR is a conversion in the lock manager.
+
+def _lower(second: Mount, domain: str, name: str) -> None:
+    """Make this node's EX on a resource, which nobody uses any more, a PR.
+
+    Closing the EX descriptor does not. A blocking PR open through a second lane makes o2dlm ask for it. The question is
+    lost when it meets an unlink of the file in the first lane, even one that is refused as busy, and both calls sleep
+    for ever then (seen on 6.1): so the keeper unlinks nothing of a lock for which this is under way.
     """
-    own, domain = Mount(descriptors[0]), job["domain"]
-    opened: list[int] = []
-    try:
-        for name, exclusive in job["resources"]:
-            opened.append(own.open(domain, name, exclusive))
-        number = _sign(job, opened[0], exclusive=True) if job["signs"] else 0
-    except (BusyError, O2cbError, OSError) as error:
-        tried = [name for name, _exclusive in job["resources"][: len(opened) + 1]]
-        wire.close_all(opened)
-        _unlink(own, domain, [name for name in tried if name in job["new"]])
-        retire = [_ask_for_shared(domain, name) for name in tried[: len(opened)] if name in job["rising"]]
-        return {"busy" if isinstance(error, BusyError) else "error": str(error), "retire": len(retire)}, retire
-    return {"token": number}, opened
+    _ask(second, domain, name, exclusive=False)
 
 
-def _settle(job: dict[str, Any], descriptors: list[int]) -> Result:
-    """The end of a conversion. Where a foreign program waits with a blocking open for EX, o2dlm keeps the higher level
-    until the lock is released: nobody gets in who should not.
-    """
-    _unlink(Mount(descriptors[0]), job["domain"], job["dropped"])
-    mounts = [_ask_for_shared(job["domain"], name) for name in job["lowered"]]
-    return {"retire": len(mounts)}, mounts
-
-
-def _recall(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """Ask for a lock as other programs do, so that nodes that only cache it give it up; and give it back at once."""
-    name, exclusive = job["resources"][0]
-    return {"retire": 1}, [_ask(job["domain"], name, exclusive)]
-
-
-def _ask_for_shared(domain: str, name: str) -> int:
-    """Make this node's EX on a resource, which nobody uses any more, a PR. Returns a mount to be let go of.
-
-    Closing the EX descriptor does not. A blocking PR open through a second mount makes o2dlm ask for it. The question
-    is lost when it meets an unlink of the file in the first mount, even one that is refused as busy, and both calls
-    sleep for ever then (seen on 6.1): so the keeper unlinks nothing in a mount where this is under way.
-    """
-    return _ask(domain, name, exclusive=False)
-
-
-def _ask(domain: str, name: str, exclusive: bool) -> int:
-    """Take a resource by a blocking open, in a mount of its own, and give it back. Returns the mount."""
-    own = mount.create()
-    own.join(domain)
+def _ask(own: Mount, domain: str, name: str, exclusive: bool) -> None:
+    """Take a resource by a blocking open, and give it back."""
     flags = (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_CREAT | os.O_CLOEXEC
     os.close(os.open(f"{domain}/{name}", flags, 0o600, dir_fd=own.directory))
-    own.unlink(domain, name)
-    return own.directory
-
-
-def _without(own: Mount, domain: str, held: list[int], answer: dict[str, Any]) -> Result:
-    """Give back what was taken, and the file that a busy try leaves behind.
-
-    The mount is for the keeper to let go of.
-    """
-    _drop_files(own, domain, held)
-    return {**answer, "retire": 1}, [own.directory]
-
-
-def _drop_files(own: Mount, domain: str, held: list[int]) -> None:
-    wire.close_all(held)
-    held.clear()
-    for name in _names(own, domain):
-        own.unlink(domain, name)
-
-
-def _owner(job: dict[str, Any], number: int) -> Record:
-    return Record(job["node"], job["boot"], job["since"], number, job["owner"])
-
-
-def _names(own: Mount, domain: str) -> list[str]:
-    try:
-        descriptor = os.open(domain, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=own.directory)
-    except FileNotFoundError:
-        return []
-    try:
-        return os.listdir(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _publish(job: dict[str, Any], descriptors: list[int]) -> Result:
-    """Write the record on `.info` at EX, give that up, and take PR, at which every node can read who holds the lock.
-
-    In between o2dlm keeps the record for some seconds. To fall from EX to PR without a gap needs a call that sleeps.
-    """
-    own = Mount(descriptors[0])
-    domain, name = job["domain"], job["name"]
-    descriptor = _try_often(own, domain, name, exclusive=True)
-    os.write(descriptor, record.encode(_owner(job, job["token"])))
-    os.close(descriptor)
-    own.unlink(domain, name)
-    return {}, [_try_often(own, domain, name, exclusive=False)]
+    _unlink(own, domain, [name])
 
 
 def _try_often(own: Mount, domain: str, name: str, exclusive: bool) -> int:
@@ -239,41 +423,16 @@ def _try_often(own: Mount, domain: str, name: str, exclusive: bool) -> int:
             return own.open(domain, name, exclusive)
         except BusyError:
             if attempt == PUBLISH_TRIES - 1:
+                with contextlib.suppress(OSError):
+                    _unlink(own, domain, [name])
                 raise
             time.sleep(0.005 + 0.01 * (os.getpid() % 7) / 7)
     raise BusyError(name)
 
 
-def _look(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """The record of a lock's holder. EX on `.info` can be had only when no holder shows itself there."""
-    domain, name = job["domain"], job["name"]
-    own = mount.create()
-    own.join(domain)
-    answer: dict[str, Any] = {"held": True, "holder": None}
-    for attempt in range(3):
-        try:
-            os.close(own.open(domain, name, exclusive=True))
-            answer = {"held": False}
-            break
-        except BusyError:
-            time.sleep(0.01 * (attempt + 1))
-    else:
-        with contextlib.suppress(BusyError):
-            descriptor = own.open(domain, name, exclusive=False)
-            found = record.decode(os.pread(descriptor, record.SIZE, 0))
-            os.close(descriptor)
-            answer["holder"] = vars(found) if found else None
-    return _without(own, domain, [], answer)
-
-
-def _forget(job: dict[str, Any], descriptors: list[int]) -> Result:
-    _unlink(Mount(descriptors[0]), job["domain"], job["names"])
-    return {}, []
-
-
-def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
+def _unlink(own: Mount, domain: str, file_names: Sequence[str]) -> None:
     """Unlink files, as soon as nobody has them open. Raises OSError when somebody still has after some seconds."""
-    deadline = time.monotonic() + UNLINK_SECONDS
+    deadline = 0.0
     for name in file_names:
         pause = 0.002
         while True:
@@ -283,6 +442,7 @@ def _unlink(own: Mount, domain: str, file_names: list[str]) -> None:
             except FileNotFoundError:
                 break
             except OSError:
+                deadline = deadline or time.monotonic() + UNLINK_SECONDS
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(pause)
@@ -306,70 +466,3 @@ def _online() -> Live:
             "run role ocfs2.o2cb.cluster, or see `systemctl status o2cb`"
         )
     raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
-
-
-def _join(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """Join the same domain as all others, not one of the same name."""
-
-    def beats(live: Live) -> Beats:
-        return heartbeats.read(live.regions, [node.number for node in live.cluster.nodes]).beats
-
-    isolation.wait(_online, beats)
-    own = mount.create()
-    own.join(job["domain"])
-    return {}, [own.directory]
-
-
-def _stamps(_job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none from one that left."""
-    live = _online()
-    numbers = [node.number for node in live.cluster.nodes]
-    reading = heartbeats.read(live.regions, numbers)
-    stamps: dict[int, int] = {}
-    for beats in reading.beats.values():
-        for number, beat in beats.items():
-            if beat.valid:
-                stamps[number] = max(stamps.get(number, 0), beat.sequence)
-    own = live.cluster.node(live.local or "")
-    return {"own": own.number if own else 0, "stamps": sorted(stamps.items())}, []
-
-
-def _mark(job: dict[str, Any], _descriptors: list[int]) -> Result:
-    files.write(MARK, f"{job['token']}\n")
-    return {}, []
-
-
-def _drop(_job: dict[str, Any], _descriptors: list[int]) -> Result:
-    """The descriptors of the mounts are closed when the job ends; the keeper has closed its own."""
-    return {}, []
-
-
-def _give_back(job: dict[str, Any], results: list[int]) -> None:
-    """The keeper has gone. What was won is dropped in good order, and a lock that rose falls again."""
-    if job["job"] == "take" and results:
-        own = Mount(results[0])
-        wire.close_all(results[1:])
-        for name, _exclusive in job["resources"]:
-            own.unlink(job["domain"], name)
-        time.sleep(MOUNT_SECONDS)
-        os.close(own.directory)
-    elif job["job"] == "convert" and results:
-        wire.close_all(results)
-        for name in job["rising"]:
-            _ask_for_shared(job["domain"], name)
-        time.sleep(MOUNT_SECONDS)
-
-
-_JOBS = {
-    "take": _take,
-    "convert": _convert,
-    "settle": _settle,
-    "recall": _recall,
-    "publish": _publish,
-    "look": _look,
-    "forget": _forget,
-    "join": _join,
-    "stamps": _stamps,
-    "mark": _mark,
-    "drop": _drop,
-}
