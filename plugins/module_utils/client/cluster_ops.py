@@ -45,8 +45,9 @@ from ..o2cb.configfs import ConfigFs
 from ..o2cb.keeping import AGENT_SOCKET
 from ..o2cb.keeping import SOCKET as KEEPER_SOCKET
 from .agent import SECONDS, Client, Event, Listening
-from .keep import GRACE, refusal
 from .keep import Client as Keeper
+from .keep import refusal
+from .keep_protocol import GRACE
 from .lock_requests import LockError, LockRequests, Outcome, Request
 from .pipeline import Pipeline
 
@@ -420,7 +421,7 @@ class ClusterOps:
                 self._locks.table.grant(lock["name"], lockid, Mode(lock["mode"]))
             else:
                 keeper.ask({"op": "release", "name": lock["name"], "domain": self.program}, GRACE)
-        keeper.sock.close()
+        keeper.close()
 
     # the bus
 

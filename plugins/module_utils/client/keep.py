@@ -13,43 +13,67 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..base import wire
-from ..base.errors import O2cbError
 from ..locks.token import SECOND
 from ..o2cb.keeping import SOCKET
-
-GRACE = 15.0
-"""Seconds that o2keep may need beyond the wait that was asked for, so that no caller hangs on a daemon that does."""
+from .keep_protocol import GRACE, RESTART_SECONDS, Request, answered
 
 
 class Client:
-    """One connection. Every call has a deadline and raises O2cbError with a text for people.
+    """A connection, made anew where o2keep was restarted. Every call has a deadline and raises O2cbError with a text
+    for people.
 
     `grace`, in seconds, is for callers that cannot wait as long as GRACE.
     """
 
     def __init__(self, path: str = SOCKET, grace: float = GRACE) -> None:
         self.grace = grace
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        self.sock.settimeout(self.grace)
-        try:
-            self.sock.connect(path)
-        except PermissionError:
-            raise O2cbError("only root may ask o2keep: use become, or sudo") from None
-        except OSError as error:
-            raise O2cbError(
-                f"o2keep does not answer on {os.uname().nodename} ({error.strerror}): run role ocfs2.o2cb.dlmfs, or "
-                "see `systemctl status o2keep`"
-            ) from None
+        self._path = path
+        self._sock: socket.socket | None = None
+        now = time.monotonic()
+        self._connect(Request({}, 0.0, min(grace, RESTART_SECONDS), "", now))
+
+    def close(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
     def ask(self, message: dict[str, Any], seconds: float = 0.0) -> tuple[dict[str, Any], list[int]]:
         """Send a request and return its answer, at the latest `seconds` and a little after."""
-        self.sock.settimeout(seconds + self.grace)
-        try:
-            wire.send(self.sock, message)
-            received = wire.receive(self.sock)
-        except (OSError, ValueError) as error:
-            raise O2cbError(f"o2keep did not answer: {error}; see `systemctl status o2keep`") from None
-        return answered(received)
+        request = Request(message, seconds, self.grace, os.urandom(8).hex(), time.monotonic())
+        while True:
+            sock = self._sock or self._connect(request)
+            now = time.monotonic()
+            sock.settimeout(max(0.001, request.end - now))
+            try:
+                wire.send(sock, request.packet(now))
+                received = wire.receive(sock)
+            except socket.timeout:
+                self.close()
+                raise request.late() from None
+            except (OSError, ValueError) as error:
+                why: object = error
+            else:
+                if received is not None:
+                    return answered(received)
+                why = "it went away"
+            self.close()
+            time.sleep(request.lost(why, time.monotonic()))
+
+    def _connect(self, request: Request) -> socket.socket:
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            sock.settimeout(max(0.001, request.end - time.monotonic()))
+            try:
+                sock.connect(self._path)
+            except socket.timeout:
+                sock.close()
+                raise request.late() from None
+            except OSError as error:
+                sock.close()
+                time.sleep(request.refused(error, os.uname().nodename, time.monotonic()))
+            else:
+                self._sock = sock
+                return sock
 
     def locks(self) -> Iterator[dict[str, Any]]:
         """What this node holds."""
@@ -62,22 +86,16 @@ class Client:
                 return
 
 
-def answered(received: tuple[dict[str, Any], list[int]] | None) -> tuple[dict[str, Any], list[int]]:
-    """What o2keep's answer is, with its descriptors. Raises O2cbError for a refusal, and where it has gone away."""
-    if received is None:
-        raise O2cbError("o2keep went away in the middle of the request: see `journalctl -u o2keep`")
-    answer, descriptors = received
-    if "error" in answer:
-        wire.close_all(descriptors)
-        raise O2cbError(str(answer["error"]))
-    return answer, descriptors
-
-
 def refusal(name: str, answer: dict[str, Any], wait: float) -> str:
     """Why a lock was not got, in words that name its holder."""
     waited = f" within {wait:g} s" if wait else ""
     if answer["reason"] == "busy":
         return f"lock {name!r} could not be had{waited}: {holder(answer.get('holder'))}"
+    if answer["reason"] == "joining":
+        return (
+            f"lock {name!r} could not be had: its domain is still being joined, for {answer['asleep']:g} s now; "
+            "ask again, or see `o2ctl keep status`"
+        )
     if answer["reason"] == "conversion":
         return (
             f"lock {name!r} stays in mode {answer['mode']}{waited}: somebody else holds it too; where that one wants "

@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import time
 from typing import Any, Mapping
 
 from ..base import wire
-from ..base.errors import O2cbError
 from ..locks import names
 from ..o2cb.keeping import SOCKET
-from .keep import GRACE, answered
+from .keep_protocol import GRACE, Request, answered
 
 SHORT_SECONDS = 3.0
 
@@ -73,32 +74,40 @@ class Locks:
             if not after:
                 return found
 
-    async def _ask(self, request: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], list[int]]:
-        if "name" in request:
-            names.stored(str(request["name"]))
-        with self._connected() as sock:
-            wire.send(sock, {"domain": self._domain, **request})
-            return await _receive(sock, seconds)
+    async def _ask(self, message: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], list[int]]:
+        if "name" in message:
+            names.stored(str(message["name"]))
+        wait = float(message.get("wait", 0.0))
+        now = time.monotonic()
+        request = Request({"domain": self._domain, **message}, wait, seconds - wait, os.urandom(8).hex(), now)
+        while True:
+            with await self._connected(request) as sock:
+                now = time.monotonic()
+                try:
+                    wire.send(sock, request.packet(now))
+                    await asyncio.wait_for(_readable(sock), max(0.0, request.end - now))
+                    received = wire.receive(sock)
+                except asyncio.TimeoutError:
+                    raise request.late() from None
+                except (OSError, ValueError) as error:
+                    why: object = error
+                else:
+                    if received is not None:
+                        return answered(received)
+                    why = "it went away"
+            await asyncio.sleep(request.lost(why, time.monotonic()))
 
-    def _connected(self) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            sock.connect(self._path)
-        except OSError as error:
-            sock.close()
-            raise O2cbError(f"o2keep does not answer ({error.strerror}): see `systemctl status o2keep`") from None
-        return sock
-
-
-async def _receive(sock: socket.socket, seconds: float) -> tuple[dict[str, Any], list[int]]:
-    try:
-        await asyncio.wait_for(_readable(sock), seconds)
-        received = wire.receive(sock)
-    except asyncio.TimeoutError:
-        raise O2cbError(f"o2keep did not answer within {seconds:g} s: see `systemctl status o2keep`") from None
-    except (OSError, ValueError) as error:
-        raise O2cbError(f"o2keep did not answer: {error}; see `systemctl status o2keep`") from None
-    return answered(received)
+    async def _connected(self, request: Request) -> socket.socket:
+        while True:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            try:
+                sock.connect(self._path)
+            except OSError as error:
+                sock.close()
+                pause = request.refused(error, os.uname().nodename, time.monotonic())
+            else:
+                return sock
+            await asyncio.sleep(pause)
 
 
 async def _readable(sock: socket.socket) -> None:

@@ -23,7 +23,8 @@ from ..base import wire
 from ..base.errors import O2cbError
 from ..locks.modes import Mode
 from ..o2cb.keeping import SOCKET
-from .keep import GRACE, refusal
+from .keep import refusal
+from .keep_protocol import GRACE
 from .lock_table import LockTable
 
 SLICE_SECONDS = 1.0
@@ -60,6 +61,7 @@ class Request:
     def __init__(self, lockid: int, resource: str, mode: Mode | None, seconds: float, wait: bool, done: Done) -> None:
         self.lockid, self.resource, self.mode, self.done = lockid, resource, mode, done
         self.seconds, self.deadline, self.wait = seconds, time.monotonic() + seconds, wait
+        self.id = os.urandom(8).hex()
         self.not_before = 0.0
         self.urgent = False
         self.refused: Mapping[str, Any] | None = None
@@ -191,7 +193,7 @@ class LockRequests:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.connect(self._path)
-            wire.send(sock, {"name": request.resource, "domain": self._domain, **message})
+            wire.send(sock, {"name": request.resource, "domain": self._domain, "id": request.id, **message})
         except OSError as failed:
             sock.close()
             self._fail(request, os.strerror(failed.errno or errno.EIO))

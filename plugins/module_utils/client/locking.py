@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..base.errors import O2cbError
 from ..locks import modes, names
 from .keep import Client, refusal
+from .keep_protocol import MAX_NAMES
 
 RELEASE_SECONDS = 10.0
+MESSAGE_BYTES = 65536
+"""Bytes of names in one request."""
 
 
 def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, Any]:
@@ -25,7 +29,7 @@ def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, An
     if options["wait"] < 0:
         raise O2cbError(f"wait is {options['wait']:g}: give seconds, 0 or more")
     mode = modes.parse(options["level"])
-    held = {lock["name"]: lock for lock in client.locks() if _is_node_lock(lock, options["domain"])}
+    held = held_locks(client, options["domain"], wanted)
     if options["state"] == "released":
         return _release([name for name in wanted if name in held], options, client, check)
     taking = _Taking(options, client, mode)
@@ -40,8 +44,28 @@ def run(options: Mapping[str, Any], client: Client, check: bool) -> dict[str, An
     return {**taken, **_result([_action(name, before[name], mode) for name in taking.changed])}
 
 
-def _is_node_lock(lock: Mapping[str, Any], domain: str) -> bool:
-    return (lock["domain"], lock["kind"]) == (domain, "node")
+def held_locks(client: Client, domain: str, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Those of these node locks that this node holds, by their names."""
+    found: dict[str, dict[str, Any]] = {}
+    for some in portions(wanted):
+        answer, _descriptors = client.ask({"op": "held", "names": some, "domain": domain})
+        found.update((lock["name"], lock) for lock in answer["locks"])
+    return found
+
+
+def portions(wanted: Sequence[str]) -> Iterator[list[str]]:
+    """As many names as fit into one request, in their order."""
+    part: list[str] = []
+    room = MESSAGE_BYTES
+    for name in wanted:
+        size = len(json.dumps(name))
+        if part and (len(part) == MAX_NAMES or size > room):
+            yield part
+            part, room = [], MESSAGE_BYTES
+        part.append(name)
+        room -= size
+    if part:
+        yield part
 
 
 def _action(name: str, had: str, mode: modes.Mode) -> str:
@@ -66,23 +90,30 @@ class _Taking:
         Those that only fall come last: nobody can refuse that, and it could not be undone.
         """
         self._before = before
+        fresh = [name for name, had in self._before.items() if had in (modes.Mode.NL.value, self._mode.value)]
         falling = [
             name for name, had in self._before.items() if not modes.conversion(modes.Mode(had), self._mode).rises
         ]
-        for name in [*(name for name in self._before if name not in falling), *falling]:
-            answer = self._ask(name, self._mode.value, max(0.0, self._deadline - time.monotonic()))
+        rising = [name for name in self._before if name not in fresh and name not in falling]
+        for some in [
+            *portions(fresh),
+            *([name] for name in rising),
+            *([name] for name in falling if name not in fresh),
+        ]:
+            answer = self._ask(some, self._mode.value, max(0.0, self._deadline - time.monotonic()))
             if not answer["held"]:
                 self._take_back()
-                return self._refused(name, answer)
-            self._tokens[name] = answer["token"]
-            if answer["changed"]:
-                self.changed.append(name)
+                return self._refused(answer.get("name") or some[0], answer)
+            for lock in answer["locks"]:
+                self._tokens[lock["name"]] = lock["token"]
+                if lock["changed"]:
+                    self.changed.append(lock["name"])
         tokens = {name: self._tokens[name] for name in self._before}
         name = self._options["name"]
         return {"acquired": True, "tokens": tokens, **({"token": tokens[name]} if name is not None else {})}
 
-    def _ask(self, name: str, mode: str, wait: float) -> dict[str, Any]:
-        request = {"op": "take", "name": name, "domain": self._options["domain"], "mode": mode, "wait": wait}
+    def _ask(self, some: list[str], mode: str, wait: float) -> dict[str, Any]:
+        request = {"op": "take", "names": some, "domain": self._options["domain"], "mode": mode, "wait": wait}
         fresh = self._options["already_held"] == "busy"
         more = {"owner": self._options["owner"], "recall": self._options["recall"], "fresh": fresh}
         return self._client.ask({**request, **more}, wait)[0]
@@ -91,10 +122,9 @@ class _Taking:
         """What rose falls again, and what was taken is released."""
         changed, self.changed = self.changed, []
         for name in reversed(changed):
-            if self._before[name] == modes.Mode.NL.value:
-                self._client.ask({"op": "release", "name": name, "domain": self._options["domain"]}, RELEASE_SECONDS)
-            elif self._before[name] != self._mode.value:
-                self._ask(name, self._before[name], RELEASE_SECONDS)
+            if self._before[name] not in (modes.Mode.NL.value, self._mode.value):
+                self._ask([name], self._before[name], RELEASE_SECONDS)
+        _give_up(self._client, self._options["domain"], [n for n in changed if self._before[n] == modes.Mode.NL.value])
 
     def refused_by_own(self, name: str) -> dict[str, Any]:
         """What a lock that this node holds already comes to, where it counts as busy."""
@@ -110,9 +140,14 @@ class _Taking:
 
 
 def _release(held: list[str], options: Mapping[str, Any], client: Client, check: bool) -> dict[str, Any]:
-    for name in held if not check else []:
-        client.ask({"op": "release", "name": name, "domain": options["domain"]}, RELEASE_SECONDS)
+    if not check:
+        _give_up(client, options["domain"], held)
     return _result([f"release lock {name}" for name in held])
+
+
+def _give_up(client: Client, domain: str, wanted: Sequence[str]) -> None:
+    for some in portions(wanted):
+        client.ask({"op": "release", "names": some, "domain": domain}, RELEASE_SECONDS)
 
 
 def _result(actions: list[str]) -> dict[str, Any]:

@@ -34,8 +34,8 @@ from ..base import wire
 from ..base.errors import O2cbError
 from ..locks import names
 from ..o2cb.keeping import SOCKET
-from .keep import GRACE, answered
 from .keep_aio import Locks
+from .keep_protocol import GRACE, answered
 
 TRY_SECONDS = 30.0
 AGAIN_SECONDS = 1.0
@@ -214,6 +214,8 @@ class Master(_Reign):
                     if self._stopping:
                         return {}, []
                 received = wire.receive(sock)
+                if received is None:
+                    raise ConnectionResetError("it went away")
             except (OSError, ValueError) as error:
                 raise O2cbError(f"o2keep does not answer ({error}): see `systemctl status o2keep`") from None
         return answered(received)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..base import files
+from ..base import files, programs
 from ..base.errors import O2cbError
 from ..base.systemd import Systemd
 from ..o2cb import keeping, kernel, units
@@ -101,13 +101,15 @@ def plan(options: Mapping[str, Any], program: bytes, systemd: Systemd) -> Plan:
     if len(result.actions) > before:
         result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
     if options["locks"]:
+        if _text(result, units.SYSUSERS, units.sysusers()):
+            result.add("create the user and group o2keep", _create_users)
         _text(result, units.O2CTL, units.o2ctl(), mode=0o755)
         for path, text in _texts_of(program).items():
             _text(result, path, text)
     else:
         if os.path.lexists(units.KEEPER):
             result.add(f"end {units.KEEPER_SERVICE}", lambda: _end_keeper(systemd))
-        _remove(result, [path for path in (units.O2CTL, *IN_PROGRAM) if os.path.lexists(path)])
+        _remove(result, [path for path in (units.O2CTL, units.SYSUSERS, *IN_PROGRAM) if os.path.lexists(path)])
     if options["locks"] and upgraded and keeping.runs():
         result.add("upgrade o2keep", lambda: systemd.tell("kill", "--kill-who=main", units.KEEPER_SERVICE))
     _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
@@ -139,11 +141,20 @@ def _program(result: Plan, data: bytes) -> None:
     result.add_diff(units.PROGRAM, f"sha256 {sha256(old)}\n" if old else "", f"sha256 {sha256(data)}\n")
 
 
-def _text(result: Plan, path: str, text: str, mode: int = 0o644) -> None:
+def _create_users() -> None:
+    code, _output, problem = programs.run(["systemd-sysusers", units.SYSUSERS])
+    if code != 0:
+        raise O2cbError(f"systemd-sysusers cannot create the user o2keep: {problem.strip()}")
+
+
+def _text(result: Plan, path: str, text: str, mode: int = 0o644) -> bool:
+    """Write a file where it is not so. Whether it is to be written."""
     old = files.read(path)
-    if old != text:
-        result.add(f"write {path}", lambda: files.write(path, text, mode))
-        result.add_diff(path, old or "", text)
+    if old == text:
+        return False
+    result.add(f"write {path}", lambda: files.write(path, text, mode))
+    result.add_diff(path, old or "", text)
+    return True
 
 
 def _sysctl(result: Plan, key: str, value: str) -> None:
@@ -183,6 +194,7 @@ def _end_keeper(systemd: Systemd) -> None:
 def _absent(systemd: Systemd, unit: str, unit_path: str) -> Plan:
     result = Plan()
     ours = [unit_path, units.DROP_IN, units.KEEPER, units.O2CTL, *IN_PROGRAM, units.MODULES_LOAD, units.SYSCTL]
+    ours.append(units.SYSUSERS)
     ours.append(units.PROGRAM)
     present = [path for path in ours if os.path.lexists(path)]
     if units.KEEPER in present:

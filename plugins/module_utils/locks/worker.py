@@ -321,7 +321,7 @@ class Worker:
         return {}, []
 
     def _recall(self, job: effects.Recall) -> Result:
-        """Ask for a lock as other programs do, so that nodes that only cache it give it up. It is given back at once."""
+        """Ask for a lock as other programs do, so that nodes that only cache it give it up; give it back at once."""
         name, exclusive = job.resources[0]
         _ask(self._lane(job.lane), job.domain, name, exclusive)
         return {}, []

@@ -28,6 +28,7 @@ O2CTL = "/usr/local/bin/o2ctl"
 MAN_PAGE = "/usr/local/share/man/man8/o2ctl.8"
 COMPLETION = "/etc/bash_completion.d/o2ctl"
 MODULES_LOAD = "/etc/modules-load.d/ocfs2.o2cb.conf"
+SYSUSERS = "/etc/sysusers.d/o2keep.conf"
 SYSCTL = "/etc/sysctl.d/90-ocfs2.o2cb.conf"
 
 _HEAD = "# Written by the Ansible collection ocfs2.o2cb. Changes are overwritten.\n"
@@ -72,7 +73,8 @@ KillMode=process
 def keeper() -> str:
     """o2keep.service. A start limit, or a stop by hand, would empty systemd's store and drop every lock: neither is.
 
-    It does not require o2cb.service, for then a stop of that, even one that is refused, would stop it. It is upgraded
+    `systemctl isolate`, as `rescue` does it, would stop it all the same, and is told not to. It does not require
+    o2cb.service, for then a stop of that, even one that is refused, would stop it. It is upgraded
     by a signal to its main process; its workers end by themselves. At shutdown it releases all before o2cb leaves.
     """
     return f"""{_HEAD}[Unit]
@@ -81,6 +83,7 @@ Documentation=man:o2ctl(8)
 After=o2cb.service
 StartLimitIntervalSec=0
 RefuseManualStop=yes
+IgnoreOnIsolate=yes
 
 [Service]
 Type=notify
@@ -90,6 +93,8 @@ Restart=always
 RestartSec=100ms
 FileDescriptorStoreMax=4096
 LimitNOFILE=524288
+OOMScoreAdjust=-900
+LogRateLimitIntervalSec=0
 KillMode=process
 WatchdogSec=30
 TimeoutStopSec=60
@@ -101,6 +106,15 @@ StateDirectory=o2keep
 [Install]
 WantedBy=remote-fs.target
 """
+
+
+def sysusers() -> str:
+    """sysusers.d(5). The group may ask o2keep, and nobody logs in as the user.
+
+    o2keep and its workers are root; only their real user is this one. The kernel counts descriptors that are in flight
+    by real user, and what o2keep keeps would else be counted as root's, whose other services would fail.
+    """
+    return f'{_HEAD}u o2keep - "Keeper of the locks of the o2cb cluster"\n'
 
 
 def o2ctl() -> str:
