@@ -13,10 +13,12 @@ that outlive the daemon, and their mounts are *lanes* that outlive the locks. Wh
 2. What came back is held (GRANTING) from then on. Nobody is told of it before the mark on disk covers its token.
 3. What nobody waits for any more is released: slot emptied, file unlinked, in this order.
 4. A release empties the slot first, and answers when the file is unlinked: then any other node's try succeeds.
-5. A conversion puts all that the new mode has into a second slot, and then empties the first. It has one moment: before
-   the second slot is written the old mode counts, after it the new one, also for a keeper that finds both.
-6. A file of a lane that nobody claims is unlinked by a sweep, with nothing else under way in that lane.
-7. Every request is answered once, at its deadline or a known time after it; a call that sleeps is left to itself, and
+5. A slot is *confirmed* before anybody is told of what is in it, and that is kept beside the slots. A keeper that finds
+   a lock that was not confirmed waits until its request comes again, by its id, and else gives it back.
+6. A conversion puts all that the new mode has into a second slot, confirms that, and then empties the first. It has one
+   moment: before it is confirmed the old mode counts, after it the new one, also for a keeper that finds both.
+7. A file of a lane that nobody claims is unlinked by a sweep, with nothing else under way in that lane.
+8. Every request is answered once, at its deadline or a known time after it; a call that sleeps is left to itself, and
    what it wins late goes by rule 3.
 
 A request is one object with one state:
@@ -42,7 +44,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from . import effects, holding, modes, names
-from .effects import Answer, Asker, Audit, CloseLanes, Discard, Drop, Effect, Grow, Job, Run, Say, Watch
+from .effects import Answer, Asker, Audit, CloseLanes, Confirm, Discard, Drop, Effect, Grow, Job, Run, Say, Watch
 from .holding import NODE, PROCESS, Holding, Holdings, Identity, KeptInfo, KeptLane
 from .lanes import MOST, USUAL, Domain, Lane, Stage
 from .modes import LEVELS, Conversion, Level, Mode
@@ -101,6 +103,9 @@ FIRST_SWEEP_SECONDS = 2.0
 AGAIN_SECONDS = 0.1
 MOUNT_SECONDS = 1.5
 """A mount outlives the last lock in it by this: the kernel may still have work queued for it."""
+
+UNCLAIMED_SECONDS = 20.0
+"""A lock that an earlier keeper won, and told nobody of, is kept this long for a client that asks again."""
 
 DEATHS = 3
 """Workers that may die over one request before it is refused."""
@@ -243,17 +248,18 @@ class Core:
     def adopt(
         self,
         now: float,
-        found: Iterable[tuple[int, Mapping[str, Any] | None]],
+        found: Iterable[tuple[int, Mapping[str, Any] | None, bool]],
         lane_there: Callable[[int, int], bool] = lambda _slot, _lane: True,
     ) -> list[Effect]:
         """Begin with what an earlier keeper has left in slots. Never raises: what it cannot read it leaves alone.
 
+        `found` are the slots that have something in them, their messages, and whether they were confirmed.
         `lane_there` takes over the mount in a slot as a lane of this number, and tells whether it has one.
         """
         self.now = now
         infos: dict[str, int] = {}
-        locks: dict[str, tuple[int, Identity]] = {}
-        for slot, message in found:
+        locks: dict[str, list[tuple[bool, int, int, Identity]]] = {}
+        for slot, message, confirmed in found:
             self._old.add(slot)
             what = holding.kept(message)
             if what is None:
@@ -270,15 +276,12 @@ class Core:
                     self._out.append(Drop(infos[what.id]))
                 infos[what.id] = slot
             else:
-                other = locks.get(what.id)
-                if other is None or other[1].serial < what.serial:
-                    locks[what.id] = (slot, what)
-                dropped = other if locks[what.id][0] == slot else (slot, what)
-                if dropped is not None:
-                    # Both have the levels that the two modes share. The rest falls when it is settled.
-                    self._out.append(Drop(dropped[0]))
-        for slot, what in locks.values():
-            self._adopt_lock(slot, what, infos)
+                locks.setdefault(what.id, []).append((confirmed, what.serial, slot, what))
+        for copies in locks.values():
+            # All copies have the levels that their modes share. What else there is falls when the lock is settled.
+            *dropped, (confirmed, _serial, slot, what) = sorted(copies, key=lambda copy: copy[:3])
+            self._out.extend(Drop(copy[2]) for copy in dropped)
+            self._adopt_lock(slot, what, infos, confirmed)
         for slot in infos.values():
             self._out.append(Drop(slot))
         for domain in self.domains.values():
@@ -757,8 +760,10 @@ class Core:
         self._out.append(Answer(asker, {"released": True, "changed": True, "name": name, "owner": why}))
         return True
 
-    def _adopt_lock(self, slot: int, what: Identity, infos: dict[str, int]) -> None:
-        held = Holding(what, slot)
+    def _adopt_lock(self, slot: int, what: Identity, infos: dict[str, int], confirmed: bool) -> None:
+        held = Holding(what, slot, unclaimed=not confirmed and what.kind != PROCESS and not what.serial)
+        if held.unclaimed:
+            self._after(UNCLAIMED_SECONDS, lambda: self._give_up(held), held)
         if Mode(what.mode) in modes.SOLE:
             held.info = infos.pop(what.id, -1)
             held.touched = {names.info(what.stored)}
@@ -775,12 +780,17 @@ class Core:
         domain = self.domains.get(held.what.domain)
         return domain.lanes.get(held.what.lane) if domain else None
 
+    def _give_up(self, held: Holding) -> None:
+        """Nobody was told of this lock, and nobody has come back to ask for it."""
+        if held.unclaimed:
+            self._let_go(held)
+
     def _cover_adopted(self) -> None:
         """A token that was never answered may be above the mark: until it is not, nobody is told of that lock."""
         for held in self.holdings:
-            if held.what.token <= self.mark:
+            if held.what.token <= self.mark and not held.unclaimed:
                 self._hold(held)
-        granting = [held for held in self.holdings if held.state is holding.State.GRANTING]
+        granting = [held for held in self.holdings if held.state is holding.State.GRANTING and not held.unclaimed]
         if granting:
             self._reach(max(held.what.token for held in granting), lambda problem: self._covered(granting, problem))
 
@@ -834,10 +844,12 @@ class Core:
         wanted = self._wanted(request)
         if wanted is None:
             return
-        if not wanted:
+        if wanted:
+            self._try(request, domain, wanted)
+        elif request.won:
+            self._cover(request)
+        else:
             self._grant(request)
-            return
-        self._try(request, domain, wanted)
 
     def _wanted(self, request: Request) -> list[str] | None:
         """The names that are to be taken. None where the request goes another way, or has to wait."""
@@ -847,10 +859,15 @@ class Core:
         for name in want.names:
             key = (want.domain, names.stored(name))
             held = self.holdings.node_lock(key) if want.kind == NODE else None
-            if held is not None and held.state is holding.State.GRANTING:
-                self._park(request, key)
-                return None
             ours = held is not None and want.id != "" and held.what.request == want.id
+            if held is not None and held.state is holding.State.GRANTING:
+                if ours and held.unclaimed:
+                    held.unclaimed = False
+                    request.won.append(held)
+                if held not in request.won:
+                    self._park(request, key)
+                    return None
+                continue
             if held is None or (want.fresh and not ours):
                 if self._in_the_way(request, key):
                     self._park(request, key)
@@ -979,7 +996,6 @@ class Core:
         number: int,
     ) -> None:
         """They are in their slots: held from now on, whatever becomes of the request."""
-        request.won = []
         for slot, what, (token, since) in zip(slots, identities, answer["won"]):
             held = Holding(replace(what, token=int(token), since=int(since)), slot)
             self.holdings.add(held)
@@ -992,18 +1008,25 @@ class Core:
         if request.state is State.DONE or request.gone:
             self._return(request)
             return
+        self._cover(request)
+
+    def _cover(self, request: Request) -> None:
+        """What was won is told when the mark covers its tokens."""
         request.state = State.MARKING
         self._reach(max(held.what.token for held in request.won), lambda problem: self._marked(request, problem))
 
     def _return(self, request: Request) -> None:
         """Nobody waits for it any more."""
+        self._drop_won(request)
+        self._end(request)
+
+    def _drop_won(self, request: Request) -> None:
         if request.gift:
             self._out.append(Discard(request.gift))
             request.gift = 0
-        for held in request.won:
+        won, request.won = request.won, []
+        for held in won:
             self._let_go(held)
-        request.won = []
-        self._end(request)
 
     def _marked(self, request: Request, problem: str) -> None:
         if request.state is not State.MARKING:
@@ -1014,7 +1037,6 @@ class Core:
             self._return(request)
         elif problem:
             self._finish(request, {"error": f"lock {request.want.names[0]!r} was not taken: {problem}"})
-            self._return(request)
         else:
             self._grant(request)
 
@@ -1031,6 +1053,7 @@ class Core:
         else:
             answer.update(holding.facts(told[0]))
         undo = tuple(held.what.id for held in won if held.what.kind != PROCESS)
+        self._out.extend(Confirm(held.slot) for held in won)
         self._finish(request, answer, gift, undo)
         for held in won:
             self.counters["granted"] += 1
@@ -1068,8 +1091,9 @@ class Core:
         self._after(self._dice.uniform(*PAUSE), over, request)
 
     def _finish(self, request: Request, message: dict[str, Any], gift: int = 0, undo: tuple[str, ...] = ()) -> None:
-        """Answer it, once."""
+        """Answer it, once. What it has won, and is not told of, is given back first."""
         if request.state is not State.DONE:
+            self._drop_won(request)
             if message.get("held") is False:
                 self.counters["refused"] += 1
             self._out.append(Answer(request.asker, message, gift, undo))
@@ -1386,6 +1410,7 @@ class Core:
         """The new mode counts from now on."""
         base = _base(request)
         old, conversion = base.what, _conversion(request)
+        self._out.append(Confirm(slot))
         self._empty(base.slot)
         base.slot, base.what, base.converting = slot, what, None
         self._slots[slot] = what.id

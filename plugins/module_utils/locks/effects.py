@@ -149,6 +149,12 @@ class Drop(NamedTuple):
     slot: int
 
 
+class Confirm(NamedTuple):
+    """Note, where the next keeper finds it, that somebody is told of what is in this slot."""
+
+    slot: int
+
+
 class Answer(NamedTuple):
     """Tell who asked. `gift` is the job whose descriptors go with it, 0 for none.
 
@@ -199,4 +205,4 @@ class Say(NamedTuple):
     text: str
 
 
-Effect = Union[Run, Drop, Answer, Discard, Watch, Grow, CloseLanes, Audit, Say]
+Effect = Union[Run, Drop, Confirm, Answer, Discard, Watch, Grow, CloseLanes, Audit, Say]

@@ -143,6 +143,9 @@ class Holding:
     jobs: int = 0
     """Jobs that are under way in its files. Until they end none of those may be unlinked."""
 
+    unclaimed: bool = False
+    """An earlier keeper won it, and nobody was told of it."""
+
     show_again: bool = False
     touched: set[str] = field(default_factory=set)
     """Files beyond those of its mode that may be there, and are to be unlinked with them."""

@@ -238,6 +238,9 @@ class Keeper:
         if not heard and effect.undo:
             self.do(self.core.unheard(time.monotonic(), effect))
 
+    def _confirm(self, effect: effects.Confirm) -> None:
+        self.slots.confirm(effect.slot)
+
     def _discard(self, effect: effects.Discard) -> None:
         wire.close_all(self._gifts.pop(effect.gift))
 
@@ -325,6 +328,7 @@ SLOT_NAMES = ("slots-", "rack-")
 _DO: dict[type, Callable[[Keeper, Any], None]] = {
     effects.Run: Keeper._run,
     effects.Drop: Keeper._drop,
+    effects.Confirm: Keeper._confirm,
     effects.Answer: Keeper._answer,
     effects.Discard: Keeper._discard,
     effects.Watch: Keeper._watch,

@@ -15,6 +15,9 @@ A worker of an earlier keeper may be asleep and still mean to write into a slot.
 it inherits, before it looks into it (shutdown(2) of the receiving end: a send fails from then on, and what is queued
 stays), and never gives an inherited slot away. A rack goes when nothing is left in it.
 
+Each rack brings a page of memory (memfd_create(2)) in which one byte a slot says that it is *confirmed*: that somebody
+was told of what is in it. A keeper that dies between the two leaves that to be seen.
+
 systemd compares each descriptor that it is to keep with all that it has. With a rack for many locks that does not grow
 with the square of their number.
 """
@@ -23,6 +26,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import mmap
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
@@ -41,13 +46,23 @@ Grown = Callable[["list[int]", str], None]
 """Called with the numbers of new slots, or with the reason why there are none."""
 
 
+class _Rack:
+    """Slots that systemd keeps together. `full` counts those of an inherited rack that have something in them."""
+
+    __slots__ = ("confirmed", "full", "inherited", "name")
+
+    def __init__(self, name: str, confirmed: mmap.mmap | bytearray, inherited: bool) -> None:
+        self.name, self.confirmed, self.inherited = name, confirmed, inherited
+        self.full = 0
+
+
 class _Slot:
-    """Two ends of one queue. `rack` is where they come from, where that was an earlier keeper."""
+    """Two ends of one queue, and the byte of their rack that says whether it is confirmed."""
 
-    __slots__ = ("rack", "receiver", "sender")
+    __slots__ = ("index", "rack", "receiver", "sender")
 
-    def __init__(self, sender: socket.socket, receiver: socket.socket, rack: str = "") -> None:
-        self.sender, self.receiver, self.rack = sender, receiver, rack
+    def __init__(self, sender: socket.socket, receiver: socket.socket, rack: _Rack, index: int) -> None:
+        self.sender, self.receiver, self.rack, self.index = sender, receiver, rack, index
         sender.setblocking(False)
         receiver.setblocking(False)
 
@@ -62,25 +77,26 @@ class Slots:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._all: dict[int, _Slot] = {}
-        self._old: dict[str, int] = {}
-        """How many slots of each inherited rack have something in them."""
-
         self._numbers = itertools.count(1)
         self._racks = itertools.count(1)
 
-    def adopt(self, kept: Mapping[str, list[int]]) -> Iterator[tuple[int, dict[str, Any] | None]]:
-        """What is in the slots of earlier keepers; None for a message that cannot be read. All else is given up."""
+    def adopt(self, kept: Mapping[str, list[int]]) -> Iterator[tuple[int, dict[str, Any] | None, bool]]:
+        """What is in the slots of earlier keepers, and whether it was confirmed; all else is given up.
+
+        None is a message that cannot be read.
+        """
         taken = [
             int(name.split("-")[1]) for name in kept if name.startswith(_PREFIXES) and name.split("-")[1].isdigit()
         ]
         self._racks = itertools.count(max(taken, default=0) + 1)
+        found: list[tuple[int, dict[str, Any] | None, bool]] = []
+        full_racks: set[str] = set()
         for name, descriptors in kept.items():
             if not name.startswith(_PREFIXES):
                 continue
             slots = _rack(descriptors, name)
             if slots is None:
                 continue
-            self._old[name] = 0
             for slot in slots:
                 with contextlib.suppress(OSError):
                     slot.receiver.shutdown(socket.SHUT_RD)
@@ -90,13 +106,22 @@ class Slots:
                     continue
                 number = next(self._numbers)
                 self._all[number] = slot
-                self._old[name] += 1
-                yield number, message
-            self._end_rack(name)
+                slot.rack.full += 1
+                found.append((number, message, bool(slot.rack.confirmed[slot.index])))
+                full_racks.add(name)
+            if name not in full_racks:
+                self._store.remove(name)
+        return iter(found)
 
     def grow(self, call: Grown) -> None:
         """Make another rack of slots, and call this when systemd keeps it."""
-        slots = [_Slot(*socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)) for _number in range(SLOTS)]
+        name = f"{_PREFIXES[0]}{next(self._racks)}"
+        memory = os.memfd_create(name, os.MFD_CLOEXEC)
+        os.ftruncate(memory, mmap.PAGESIZE)
+        rack = _Rack(name, mmap.mmap(memory, mmap.PAGESIZE), False)
+        slots = [
+            _Slot(*socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET), rack, index) for index in range(SLOTS)
+        ]
 
         def kept(problem: str) -> None:
             if problem:
@@ -111,12 +136,20 @@ class Slots:
         sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with sender, receiver:
             try:
-                wire.send(sender, {}, [end.fileno() for slot in slots for end in (slot.sender, slot.receiver)])
-                self._store.put(f"{_PREFIXES[0]}{next(self._racks)}", [receiver.fileno()])
+                ends = [end.fileno() for slot in slots for end in (slot.sender, slot.receiver)]
+                wire.send(sender, {}, [*ends, memory])
+                self._store.put(name, [receiver.fileno()])
             except (OSError, O2cbError) as error:
                 kept(f"no slots: {error}")
             else:
                 self._store.after(kept)
+            finally:
+                os.close(memory)
+
+    def confirm(self, number: int) -> None:
+        """Note that somebody is told of what is in a slot."""
+        slot = self._all[number]
+        slot.rack.confirmed[slot.index] = 1
 
     def sender(self, number: int) -> int:
         return self._all[number].sender.fileno()
@@ -144,16 +177,14 @@ class Slots:
             received = None
         if received is not None:
             wire.close_all(received[1])
-        if slot.rack:
+        rack = slot.rack
+        rack.confirmed[slot.index] = 0
+        if rack.inherited:
             del self._all[number]
             slot.close()
-            self._old[slot.rack] -= 1
-            self._end_rack(slot.rack)
-
-    def _end_rack(self, name: str) -> None:
-        if self._old[name] == 0:
-            del self._old[name]
-            self._store.remove(name)
+            rack.full -= 1
+            if rack.full == 0:
+                self._store.remove(rack.name)
 
 
 def _look(slot: _Slot) -> tuple[bool, dict[str, Any] | None]:
@@ -180,5 +211,13 @@ def _rack(descriptors: list[int], name: str) -> list[_Slot] | None:
     wire.close_all(descriptors[1:])
     if found is None:
         return None
-    ends = [socket.socket(fileno=descriptor) for descriptor in found[1]]
-    return [_Slot(sender, receiver, name) for sender, receiver in zip(ends[::2], ends[1::2])]
+    own = found[1]
+    confirmed: mmap.mmap | bytearray = bytearray(len(own))
+    if len(own) % 2:
+        memory = own.pop()
+        with contextlib.suppress(OSError, ValueError):
+            confirmed = mmap.mmap(memory, mmap.PAGESIZE)
+        os.close(memory)
+    rack = _Rack(name, confirmed, True)
+    ends = [socket.socket(fileno=descriptor) for descriptor in own]
+    return [_Slot(sender, end, rack, index) for index, (sender, end) in enumerate(zip(ends[::2], ends[1::2]))]

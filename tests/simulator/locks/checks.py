@@ -5,6 +5,8 @@
 
 exclusion    no two who were told that they hold a lock may have modes that exclude each other
 kept         what somebody was told that he holds stays open until it is released
+known        nothing is held of which nobody was told
+free         a lock whose release was answered is cached nowhere on its node
 once         each request is answered once, and in time
 tokens       a lock's exclusive tokens grow with each grant, and none is told that the mark does not cover
 lanes        a lane is in its slot as long as anything in it is open
@@ -56,6 +58,9 @@ class Checks:
         self.tokens: dict[tuple[str, str], tuple[int, tuple[int, int]]] = {}
         self.answers = 0
         self.grants = 0
+        self.unknown: set[tuple[int, tuple[str, str]]] = set()
+        """Node locks of which nobody can know: who asked for them is gone."""
+
         self.dead = False
 
     # what clients are told
@@ -71,10 +76,22 @@ class Checks:
             raise Violation("once", f"{client.verb} {client.message} was not answered by {self.world.now:.1f}")
 
     def told(self, client: Client, message: dict[str, Any]) -> None:
+        if client.verb == "release" and message.get("released"):
+            self._is_free(client)
         if client.verb != "take" or not message.get("held"):
             return
         for lock in message.get("locks") or [message]:
             self._believe(client, lock)
+
+    def _is_free(self, client: Client) -> None:
+        stored = names.stored(client.message["name"])
+        keeper = client.machine.keeper
+        under_way = keeper is not None and any(stored in str(worker.job) for worker in keeper.workers.values())
+        others = keeper is not None and keeper.core.holdings.of((client.message["domain"], stored))
+        for lane in client.machine.lanes.values():
+            file = lane.files.get(stored)
+            if file is not None and file.level and not under_way and not others:
+                raise Violation("free", f"{stored} was released on node {lane.node}, and is still cached there")
 
     def _believe(self, client: Client, lock: dict[str, Any]) -> None:
         node = client.machine.node
@@ -128,7 +145,9 @@ class Checks:
     def abandoned(self, client: Client) -> None:
         """Nobody waits for the answer any more: what becomes of a node lock is not known."""
         for name in client.message.get("names") or [client.message["name"]]:
-            self.lets_go(client.machine.node, (client.message["domain"], names.stored(name)))
+            key = (client.message["domain"], names.stored(name))
+            self.lets_go(client.machine.node, key)
+            self.unknown.add((client.machine.node, key))
 
     def dropped(self, client: Client) -> None:
         self.beliefs = [belief for belief in self.beliefs if belief.client is not client or belief.kind == holding.NODE]
@@ -194,6 +213,9 @@ class Checks:
             for held in core.holdings:
                 if held.state is not holding.State.HELD:
                     return Violation("nothing lost", f"{held.what.name} is {held.state.value} on node {machine.node}")
+                known = any((one.node, one.key) == (machine.node, held.what.key) for one in self.beliefs)
+                if not known and (machine.node, held.what.key) not in self.unknown:
+                    return Violation("known", f"nobody was told of {held.what.name} on node {machine.node}")
                 claimed.add(held.slot)
                 if held.info >= 0:
                     claimed.add(held.info)

@@ -92,17 +92,17 @@ class Pipe:
 class Slot:
     """A queue of one message. Once it is sealed nobody can send any more."""
 
-    __slots__ = ("descriptors", "lane", "message", "pipe", "sealed")
+    __slots__ = ("confirmed", "descriptors", "lane", "message", "pipe", "sealed")
 
     def __init__(self) -> None:
         self.message: dict[str, Any] | None = None
         self.descriptors: list[Descriptor] = []
         self.lane: LaneMount | None = None
         self.pipe: Pipe | None = None
-        self.sealed = False
+        self.sealed = self.confirmed = False
 
     def empty(self) -> None:
-        self.message = None
+        self.message, self.confirmed = None, False
         descriptors, self.descriptors = self.descriptors, []
         for descriptor in descriptors:
             descriptor.close()

@@ -122,7 +122,7 @@ class Keeper:
         self.core: Core = self.world.core(lambda: f"{dice.getrandbits(64):016x}", random.Random(dice.random()), mark)
         for slot in self.slots.values():
             slot.sealed = True
-        found = [(number, slot.message) for number, slot in self.slots.items() if slot.message is not None]
+        found = [(number, slot.message, slot.confirmed) for number, slot in self.slots.items() if slot.message is not None]
         for number, slot in list(self.slots.items()):
             if slot.message is None:
                 del self.slots[number]
@@ -201,6 +201,9 @@ class Keeper:
         self.watched.discard(effect.slot)
         if slot.sealed:
             del self.slots[effect.slot], self.machine.kept[effect.slot]
+
+    def _confirm(self, effect: effects.Confirm) -> None:
+        self.slots[effect.slot].confirmed = True
 
     def _answer(self, effect: effects.Answer) -> None:
         gift = self.gifts.pop(effect.gift, []) if effect.gift else []

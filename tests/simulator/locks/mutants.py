@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Planted bugs: each takes one rule out of the core's source, and the simulator has to find it.
+
+The source is changed in memory. A rule whose lines have changed is not found any more, and says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import core as genuine
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.core import Core
+
+
+class Mutant(NamedTuple):
+    about: str
+    old: str
+    new: str
+
+
+MUTANTS = {
+    "tells-before-the-mark": Mutant(
+        "a token is told though the mark on disk does not cover it",
+        "        if token <= self.mark:\n            call(\"\")",
+        "        if token <= self.mark or True:\n            call(\"\")",
+    ),
+    "forgets-adopted-tokens": Mutant(
+        "after a restart, a token is told that the mark does not cover",
+        "            if held.what.token <= self.mark:\n                self._hold(held)",
+        "            if True:\n                self._hold(held)",
+    ),
+    "keeps-late-wins": Mutant(
+        "what is won after the deadline stays held",
+        "        if request.state is State.DONE or request.gone:\n            self._return(request)\n            return\n",
+        "        if request.state is State.DONE or request.gone:\n            return\n",
+    ),
+    "keeps-what-nobody-hears": Mutant(
+        "a node lock that was granted to nobody stays held",
+        "            held = self.holdings.by_id(lock)\n            if held is not None:\n                self._let_go(held)",
+        "            held = self.holdings.by_id(lock)\n            if held is not None:\n                pass",
+    ),
+    "grants-what-was-released": Mutant(
+        "a lock that was released while its mark was written is granted",
+        "if not problem and any(held.state is not holding.State.GRANTING for held in request.won):",
+        "if False:",
+    ),
+    "frees-before-the-unlink": Mutant(
+        "a release is answered while its files are still there",
+        "            self._unlink(domain, lane, held.files(), forgotten, (held.what.stored,))",
+        "            self._unlink(domain, lane, held.files(), lambda: None, (held.what.stored,))\n            forgotten()",
+    ),
+    "uses-slots-of-the-dead": Mutant(
+        "an inherited slot is given away, over which a worker of the dead keeper sleeps",
+        "        if slot not in self._old:\n            self.free.append(slot)",
+        "        self.free.append(slot)",
+    ),
+    "never-sweeps": Mutant(
+        "files that nobody claims stay",
+        "            if lane.dirty and not lane.sweeping and not lane.calls:",
+        "            if False:",
+    ),
+    "sweeps-what-is-held": Mutant(
+        "a sweep does not know what converted locks have in their lane",
+        "            for name in held.files()\n        ]\n        lane.sweeping",
+        "            for name in held.resources()[:0]\n        ]\n        lane.sweeping",
+    ),
+    "takes-in-stale-lanes": Mutant(
+        "a lock is acquired where a higher level of it may still be cached",
+        "                lane.stale.update(stored)\n",
+        "",
+    ),
+    "one-name-twice-in-a-lane": Mutant(
+        "two holders of this node share one file",
+        "            lane.names.add(what.stored)\n            request.won.append(held)",
+        "            request.won.append(held)",
+    ),
+    "shares-names-under-way": Mutant(
+        "two jobs of this node have one file",
+        "            lanes[-1].names |= call.names",
+        "            pass",
+    ),
+    "adopts-the-older": Mutant(
+        "of two modes that are found the older one counts",
+        "sorted(copies, key=lambda copy: copy[:3])",
+        "sorted(copies, key=lambda copy: copy[:3], reverse=True)",
+    ),
+    "does-not-settle-the-adopted": Mutant(
+        "a conversion that was cut in the middle keeps the higher level",
+        "        if held.what.kind == NODE:\n            self._settle(held, lowered, [], lambda: None)",
+        "        if False:\n            self._settle(held, lowered, [], lambda: None)",
+    ),
+    "does-not-take-back": Mutant(
+        "a conversion that came too late keeps the higher level",
+        "        self._sink(base, _conversion(request), base.what.stored)\n\n    def _sink",
+        "\n    def _sink",
+    ),
+    "converts-too-late": Mutant(
+        "a conversion counts though its request is over",
+        "        if request.state is State.DONE or request.gone or base.state is not _HELD:\n            self._take_back(request, slot)\n            return\n",
+        "",
+    ),
+    "does-not-lower": Mutant(
+        "a lock that was converted keeps the level of its old mode",
+        "        self._settle(base, [holding.file_name(stored, which) for which in conversion.lowered], dropped, settled)",
+        "        self._settle(base, [], dropped, settled)",
+    ),
+    "drops-the-old-slot-first": Mutant(
+        "the slot of the old mode is emptied before the new one is written",
+        "        base.jobs += 1\n        request.call = self._run(job, tried, died, lanes=(lane, second)",
+        "        base.jobs += 1\n        self._out.append(Drop(base.slot))\n        request.call = self._run(job, tried, died, lanes=(lane, second)",
+    ),
+    "shows-after-the-release": Mutant(
+        "a holder is shown whose lock was released meanwhile",
+        "            elif held.state is _HELD:\n                held.info = slot\n            else:\n                self._empty(slot)",
+        "            else:\n                held.info = slot",
+    ),
+    "forgets-under-a-job": Mutant(
+        "a lock's files are unlinked while a job has them open",
+        "        self._hide(held)\n        self._idle(held)\n\n    def _forget",
+        "        self._hide(held)\n        self._forget(held)\n\n    def _forget",
+    ),
+    "forgets-slots-of-dead-workers": Mutant(
+        "what a dead worker had put into a slot stays there",
+        "            for slot in found:\n                self._out.append(Drop(slot))\n            self._unlink(domain, lane, _files(stored, want.mode)",
+        "            self._unlink(domain, lane, _files(stored, want.mode)",
+    ),
+    "never-wakes": Mutant(
+        "who waits for a lock of this node is not told that it is free",
+        "        for request in self._parked.pop(key, ()):\n            if request.state is State.PARKED:",
+        "        for request in self._parked.pop(key, ()):\n            if False:",
+    ),
+    "does-not-look-at-the-clock": Mutant(
+        "a request is not answered at its deadline",
+        "        if state in (State.PAUSED, State.PARKED):\n            behind",
+        "        if state in (State.PAUSED,):\n            behind",
+    ),
+    "a-call-that-sleeps-is-waited-for": Mutant(
+        "a request whose call sleeps is not answered before it comes back",
+        "        elif state is State.TRYING and request.overtime:\n            self._refuse_asleep",
+        "        elif False:\n            self._refuse_asleep",
+    ),
+    "loses-gifts": Mutant(
+        "the descriptors of a process lock that nobody wants are forgotten",
+        "            self._out.append(Discard(request.gift))\n",
+        "",
+    ),
+    "watches-no-pipe": Mutant(
+        "nobody notices that the last process of a lock has ended",
+        "            if held.what.kind != NODE:\n                self._out.append(Watch(held.slot, held.what.cgroup))\n            self._hold(held)",
+        "            self._hold(held)",
+    ),
+    "watches-no-adopted-pipe": Mutant(
+        "after a restart nobody notices that the last process of a lock has ended",
+        "        if what.kind != NODE:\n            self._out.append(Watch(slot, what.cgroup))\n        self.seen",
+        "        self.seen",
+    ),
+    "does-not-know-its-requests": Mutant(
+        "who asks again after a restart is not told that the lock is new",
+        "        ours = [what for what in had if request.want.id and what.request == request.want.id]",
+        "        ours = []",
+    ),
+}
+
+
+@functools.lru_cache(maxsize=None)
+def planted(name: str) -> type[Core]:
+    """The core without this rule. Raises LookupError when its lines are not there exactly once."""
+    mutant = MUTANTS[name]
+    path = Path(str(genuine.__file__))
+    source = path.read_text(encoding="utf-8")
+    if source.count(mutant.old) != 1:
+        raise LookupError(f"mutant {name}: its lines are {source.count(mutant.old)} times in {path.name}")
+    spec = importlib.util.spec_from_loader(f"{genuine.__package__}.core_{name.replace('-', '_')}", loader=None)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__package__ = genuine.__package__
+    sys.modules[spec.name] = module
+    exec(compile(source.replace(mutant.old, mutant.new), str(path), "exec"), module.__dict__)  # noqa: S102
+    return _core(module)
+
+
+def _core(module: ModuleType) -> type[Core]:
+    found: type[Core] = module.Core
+    return found
