@@ -212,19 +212,21 @@ class Worker:
     def _put_process(self, slot: int, message: dict[str, Any], descriptors: list[int]) -> list[int]:
         """The slot has the end of a pipe that tells when nobody has the descriptors any more. They are the gift.
 
-        The pipe has the lowest number of them at its holder: the kernel closes what a process had in the reverse order,
-        and the keeper is told when nothing is open any more.
+        Its other end is the first and the last of them, as two files: an exit closes descriptors downwards, a program
+        upwards, and the keeper, which unlinks then, is told when all in between are closed.
         """
         reader, writer = os.pipe2(os.O_CLOEXEC)
+        again = -1
         try:
+            again = os.open(f"/proc/self/fd/{writer}", os.O_WRONLY | os.O_CLOEXEC)
             if not self._put(slot, message, [reader]):
                 raise _Orphaned
         except (OSError, _Orphaned):
-            os.close(writer)
+            wire.close_all([writer, *([again] if again >= 0 else [])])
             raise
         finally:
             os.close(reader)
-        return [writer, *descriptors]
+        return [writer, *descriptors, again]
 
     def _give_back(
         self, own: Mount, domain: str, held: Sequence[list[int]], wanted: Sequence[list[tuple[str, bool]]]

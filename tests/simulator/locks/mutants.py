@@ -28,8 +28,8 @@ class Mutant(NamedTuple):
 MUTANTS = {
     "tells-before-the-mark": Mutant(
         "a token is told though the mark on disk does not cover it",
-        "        if token <= self.mark:\n            call(\"\")",
-        "        if token <= self.mark or True:\n            call(\"\")",
+        '        if token <= self.mark:\n            call("")',
+        '        if token <= self.mark or True:\n            call("")',
     ),
     "forgets-adopted-tokens": Mutant(
         "after a restart, a token is told that the mark does not cover",

@@ -122,7 +122,9 @@ class Keeper:
         self.core: Core = self.world.core(lambda: f"{dice.getrandbits(64):016x}", random.Random(dice.random()), mark)
         for slot in self.slots.values():
             slot.sealed = True
-        found = [(number, slot.message, slot.confirmed) for number, slot in self.slots.items() if slot.message is not None]
+        found = [
+            (number, slot.message, slot.confirmed) for number, slot in self.slots.items() if slot.message is not None
+        ]
         for number, slot in list(self.slots.items()):
             if slot.message is None:
                 del self.slots[number]
