@@ -28,7 +28,7 @@ import time
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from ..base.errors import O2cbError
-from .messages import in_json
+from .output import in_json
 
 USAGE, NOT_RUN, NOT_FOUND = 64, 126, 127
 KILL_SECONDS = 2.0

@@ -10,7 +10,6 @@ The agent's client is imported when it is used: every other command of o2ctl sta
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import json
 import sys
@@ -18,6 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import O2cbError
+from .output import in_json, table, tell, when
 
 if TYPE_CHECKING:
     from ..client.agent import Client, Event
@@ -78,20 +78,18 @@ def members(options: argparse.Namespace) -> int:
     from ..client.agent import Client
 
     answer = Client().ask("members")
-    rows = [("node", "number", "address", "state", "since")]
+    rows = []
     for one in answer["members"]:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["since"])) if one["since"] else "-"
         marks = [one["state"]]
         marks += ["this node"] if one["node"] == answer["node"] else []
         marks += ["sequencer"] if one["node"] == answer["sequencer"] else []
-        rows.append((one["name"] or "-", str(one["node"]), one["address"] or "-", ", ".join(marks), since))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        rows.append((one["name"], one["node"], one["address"], ", ".join(marks), when(one["since"])))
+    lines = [table(("node", "number", "address", "state", "since"), rows)]
     if answer["on_bus"]:
         side = "decides" if answer["quorate"] else "does not decide: most of the others are out of reach"
         lines.append(f"this node {side}")
     lines += [f"! {line}" for line in answer["waits"]]
-    return _print(options, answer, "\n".join(lines))
+    return tell(options, answer, "\n".join(lines))
 
 
 def send(options: argparse.Namespace) -> int:
@@ -99,7 +97,7 @@ def send(options: argparse.Namespace) -> int:
 
     client = Client()
     position = client.send(options.channel, _data(options), _numbers(options, client), options.seconds)
-    return _print(options, {"position": position}, f"delivered to all at position {position}")
+    return tell(options, {"position": position}, f"delivered to all at position {position}")
 
 
 def ask(options: argparse.Namespace) -> int:
@@ -117,7 +115,7 @@ def ask(options: argparse.Namespace) -> int:
         "down": [of(node) for node in found.down],
         "missing": [of(node) for node in found.missing],
     }
-    _print(options, answer, "\n".join(lines))
+    tell(options, answer, "\n".join(lines))
     return 1 if found.missing else 0
 
 
@@ -149,7 +147,7 @@ def _listen(options: argparse.Namespace, channels: list[str] | None, with_events
         begun = {"event": "view", "position": listening.position, "members": members, "quorate": listening.quorate}
         begun["names"] = {str(node): names.of(node) for node in members}
         text = f"at position {listening.position}: {', '.join(map(names.of, members))} on the bus; this node {side}"
-        _print(options, begun, text)
+        tell(options, begun, text)
     return _follow(options, listening, count, names)
 
 
@@ -198,7 +196,7 @@ def _follow(options: argparse.Namespace, listening: Any, count: int | None, name
 
 
 def _event_words(facts: dict[str, Any], name: str) -> str:
-    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    now = when(time.time())
     if facts["event"] == "quorum":
         return f"{now}  this node {'decides' if facts['quorate'] else 'does not decide any more'}"
     words = {
@@ -216,17 +214,3 @@ def _message_words(event: Event, name: str) -> str:
     facts = event.facts
     data = event.data.decode(errors="replace")
     return f"{facts['position']}  {name}  {facts['channel']}: {data}"
-
-
-def in_json(data: bytes) -> Any:
-    """Data in JSON: as text where they are UTF-8, else as base64 in a table."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
-
-
-def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
-    sys.stdout.write((json.dumps(answer) if options.json else text) + "\n")
-    sys.stdout.flush()
-    return 0
