@@ -51,7 +51,7 @@ def wait(options: Mapping[str, Any], client: Client) -> dict[str, Any] | None:
 
 def _runs(found: Mapping[str, Any]) -> bool:
     """As far as this node knows: of another one it knows that it holds the lock."""
-    return not found["held"] or found["state"] == "runs here"
+    return not found["held"] or bool(found["runs"])
 
 
 def _wait_until_empty(client: Client, seconds: float) -> None:
