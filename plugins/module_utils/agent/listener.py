@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from ..base.errors import O2cbError
 from ..bus.pieces import Message
+from ..client.protocol import encoded
 
 MOST_BYTES = 80 << 20
 MOST_EVENTS = 20000
@@ -90,7 +90,7 @@ class Listener:
         self._put(facts, data)
 
     def _put(self, facts: Mapping[str, Any], data: bytes) -> None:
-        whole = json.dumps(facts, separators=(",", ":")).encode() + b"\n" + data
+        whole = encoded(facts, data)
         self._queue.append(whole)
         self._bytes += len(whole)
         self._ready.set()

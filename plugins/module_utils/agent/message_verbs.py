@@ -14,12 +14,12 @@ listen   a stream: messages of some channels, events, or both
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..base.errors import O2cbError
 from ..bus import membership
+from ..client.protocol import encoded
 from ..transport.links import Peer
 from .exchange import INTERNAL, LONGEST_SECONDS, SEND_SECONDS, Exchange
 from .listener import Listener
@@ -93,11 +93,11 @@ class MessageVerbs:
             listener = Listener.from_request(message)
             begun = self._exchange.listen(listener)
         except O2cbError as error:
-            writer.write(json.dumps({"error": str(error)}).encode() + b"\n")
+            writer.write(encoded({"error": str(error)}))
             await writer.drain()
             return
         try:
-            writer.write(json.dumps(begun).encode() + b"\n")
+            writer.write(encoded(begun))
             await listener.serve(reader, writer)
         finally:
             self._exchange.forget(listener)

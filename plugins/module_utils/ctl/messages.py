@@ -20,7 +20,8 @@ from ..base.errors import O2cbError
 from .output import in_json, table, tell, when
 
 if TYPE_CHECKING:
-    from ..client.agent import Client, Event
+    from ..client.agent import Client
+    from ..client.protocol import Event
 
 
 def add(areas: Any, verb: Any) -> None:

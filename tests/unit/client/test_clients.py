@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import listener as listener_module
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import server as server_module
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.client import agent as client_module
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Client, event_of
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client import protocol
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Client
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.aio import AsyncClient
 
 LARGE = os.urandom(1 << 20) * 4
@@ -34,31 +32,6 @@ LARGE = os.urandom(1 << 20) * 4
 
 def run(work: Awaitable[Any]) -> Any:
     return asyncio.run(asyncio.wait_for(work, 30))  # type: ignore[arg-type]
-
-
-@given(
-    st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=40)), max_size=8),
-    st.lists(st.integers(1, 50), min_size=1),
-)
-def test_a_stream_is_the_same_however_it_is_cut(messages: list[tuple[str, bytes]], cuts: list[int]):
-    whole = b"".join(
-        json.dumps({"event": name, "length": len(data)}).encode() + b"\n" + data for name, data in messages
-    )
-    received, facts, found = bytearray(), None, []
-    turn = 0
-    while whole or received:
-        cut = cuts[turn % len(cuts)]
-        turn += 1
-        received += whole[:cut]
-        whole = whole[cut:]
-        while True:
-            event, facts = event_of(received, facts)
-            if event is None:
-                break
-            found.append((event.facts["event"], event.data))
-        if not whole and facts is None and not received:
-            break
-    assert found == messages
 
 
 # both flavours say the same
@@ -266,7 +239,7 @@ def play(path: Path, talking: Callable[[socket.socket], None]) -> str:
 
 
 def test_an_agent_that_says_nothing_is_not_waited_for_longer_than_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "SECONDS", 0.3)
     path = play(tmp_path, lambda connection: time.sleep(2))
     started = time.monotonic()
     with pytest.raises(O2cbError, match="did not answer"):
@@ -275,7 +248,7 @@ def test_an_agent_that_says_nothing_is_not_waited_for_longer_than_asked(tmp_path
     async def talk() -> None:
         async with AsyncClient(path) as bus:
             with pytest.raises(O2cbError, match="did not answer"):
-                await bus.exchange("members", b"", 0.3)
+                await bus.exchange(protocol.Request("members", b"", {}, 0.3))
 
     run(talk())
     assert time.monotonic() - started < 4
@@ -292,7 +265,7 @@ def test_an_agent_that_answers_a_byte_at_a_time_is_not_waited_for_longer_than_as
     client = Client(play(tmp_path, drip))
     started = time.monotonic()
     with pytest.raises(O2cbError, match="did not answer"):
-        client.exchange("members", b"", 0.5)
+        client.exchange(protocol.Request("members", b"", {}, 0.5))
     assert time.monotonic() - started < 2
 
 
@@ -307,7 +280,7 @@ def test_after_a_missed_answer_the_next_call_gets_its_own(tmp_path):
 
     client = Client(play(tmp_path, late))
     with pytest.raises(O2cbError, match="did not answer"):
-        client.exchange("echo", b"", 0.2, text="one", sleep=0.6)
+        client.exchange(protocol.Request("echo", b"", {"text": "one", "sleep": 0.6}, 0.2))
     assert client.ask("echo", text="two") == {"text": "two"}
 
 
