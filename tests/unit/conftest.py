@@ -95,7 +95,7 @@ class Agents:
     async def _begin(self) -> None:
         peers = {node: Peer(node, f"node{node}", f"10.0.0.{node}") for node in NODES}
         for node in NODES:
-            exchange = self.exchanges[node] = Exchange()
+            exchange = self.exchanges[node] = Exchange(lambda node: f"node{node}")
             messages = MessageVerbs(exchange, lambda: peers)
             verbs = Verbs(messages.answers(), messages.streams(), message_verbs.READING, message_verbs.SIDE_BY_SIDE)
             self.servers[node] = Server(verbs, self.socket(node))

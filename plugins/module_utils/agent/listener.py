@@ -55,8 +55,8 @@ class Listener:
     def wants(self, channel: str) -> bool:
         return self._channels is None or channel in self._channels
 
-    def message(self, message: Message, me: int) -> None:
-        """Queue a message that it wants, and that is for this node."""
+    def message(self, message: Message, me: int, name: str | None) -> None:
+        """Queue a message that it wants, and that is for this node. `name` is that of its sender."""
         to = message.head.get("to")
         if not self.wants(message.channel) or (to and me not in to):
             return
@@ -64,6 +64,7 @@ class Listener:
             "event": "message",
             "channel": message.channel,
             "node": message.node,
+            "name": name,
             "position": message.position,
             **({"head": message.head} if message.head else {}),
             "length": len(message.data),

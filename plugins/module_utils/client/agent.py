@@ -14,7 +14,7 @@ from typing import Any, Callable
 from ..base.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
 from . import protocol
-from .protocol import MESSAGE_SECONDS, Answers, Begun, Conversation, Event, Request
+from .protocol import MESSAGE_SECONDS, Answers, Begun, Conversation, Event, Node, Request
 from .reasons import CLOSED, GONE, granted, silent, unreachable
 
 PAUSE = 0.2
@@ -25,7 +25,7 @@ class Listening:
     """What comes, in its order. It ends with `overrun` or `left`, which say why, or with the agent."""
 
     def __init__(self, sock: socket.socket, begun: Begun, talk: Conversation[None]) -> None:
-        self.node, self.history, self.position, self.members, self.quorate = begun
+        self.node, self.history, self.position, self.members, self.quorate, self.names = begun
         self._sock, self._talk = sock, talk
 
     def fileno(self) -> int:
@@ -144,16 +144,18 @@ class Client:
 
     # messages
 
-    def send(self, channel: str, data: bytes, to: Sequence[int] | None = None, seconds: float = MESSAGE_SECONDS) -> int:
-        """Send to all members of the bus, or for some nodes' ears only. Returns the position in the order of all.
+    def send(
+        self, channel: str, data: bytes, to: Sequence[Node] | None = None, seconds: float = MESSAGE_SECONDS
+    ) -> int:
+        """Send to all members of the bus, or for the ears of some nodes only, which are named or numbered.
 
-        When it returns, every member that is not down has the message. Raises O2cbError when that is not so after
-        `seconds`: then it may still be delivered.
+        Returns its position in the order of all, when every member that is not down has it. Raises O2cbError when that
+        is not so after `seconds`: then it may still be delivered.
         """
         return protocol.position_of(self.exchange(protocol.send(channel, data, to, seconds)))
 
     def question(
-        self, channel: str, data: bytes, to: Sequence[int] | None = None, seconds: float = MESSAGE_SECONDS
+        self, channel: str, data: bytes, to: Sequence[Node] | None = None, seconds: float = MESSAGE_SECONDS
     ) -> Answers:
         """Send, and collect one answer of each node. Raises O2cbError as `send` does."""
         return protocol.answers_of(self.exchange(protocol.question(channel, data, to, seconds)))

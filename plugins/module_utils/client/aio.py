@@ -23,7 +23,7 @@ from typing import Any
 from ..base.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
 from . import protocol
-from .protocol import MESSAGE_SECONDS, Answers, Conversation, Event, Request
+from .protocol import MESSAGE_SECONDS, Answers, Conversation, Event, Node, Request
 from .reasons import CLOSED, GONE, granted, late, silent, unreachable
 
 RECEIVE_BYTES = 1 << 20
@@ -32,14 +32,15 @@ RECEIVE_BYTES = 1 << 20
 class AsyncListening:
     """What comes, in its order. It ends with `overrun` or `left`, which say why, or with the agent.
 
-    It has a connection of its own, from `async with` on. `node`, `history`, `position`, `members` and `quorate` tell
-    where it begins.
+    It has a connection of its own, from `async with` on. `node`, `history`, `position`, `members`, `names` and
+    `quorate` tell where it begins.
     """
 
     def __init__(self, path: str, channels: Sequence[str] | None, events: bool) -> None:
         self.node, self.position, self.quorate = -1, 0, False
         self.history: tuple[int, ...] = ()
         self.members: dict[int, int] = {}
+        self.names: dict[int, str] = {}
         self._path, self._request = path, protocol.listen(channels, events)
         self._talk: Conversation[None] = Conversation()
         self._reader: asyncio.StreamReader | None = None
@@ -59,7 +60,7 @@ class AsyncListening:
         except O2cbError:
             self.close()
             raise
-        self.node, self.history, self.position, self.members, self.quorate = protocol.begun_of(told)
+        self.node, self.history, self.position, self.members, self.quorate, self.names = protocol.begun_of(told)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -194,17 +195,17 @@ class AsyncClient:
     # messages
 
     async def send(
-        self, channel: str, data: bytes, to: Sequence[int] | None = None, seconds: float = MESSAGE_SECONDS
+        self, channel: str, data: bytes, to: Sequence[Node] | None = None, seconds: float = MESSAGE_SECONDS
     ) -> int:
-        """Send to all members of the bus, or for some nodes' ears only. Returns the position in the order of all.
+        """Send to all members of the bus, or for the ears of some nodes only, which are named or numbered.
 
-        When it returns, every member that is not down has the message. Raises O2cbError when that is not so after
-        `seconds`: then it may still be delivered.
+        Returns its position in the order of all, when every member that is not down has it. Raises O2cbError when that
+        is not so after `seconds`: then it may still be delivered.
         """
         return protocol.position_of(await self.exchange(protocol.send(channel, data, to, seconds)))
 
     async def question(
-        self, channel: str, data: bytes, to: Sequence[int] | None = None, seconds: float = MESSAGE_SECONDS
+        self, channel: str, data: bytes, to: Sequence[Node] | None = None, seconds: float = MESSAGE_SECONDS
     ) -> Answers:
         """Send, and collect one answer of each node. Raises O2cbError as `send` does."""
         return protocol.answers_of(await self.exchange(protocol.question(channel, data, to, seconds)))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, Union
 
 SECONDS = 15.0
 """Deadline of an answer."""
@@ -33,12 +33,20 @@ LONGEST_LINE = 1 << 24
 
 LISTEN = "listen"
 
+Node = Union[int, str]
+"""A number or a name."""
+
 Who = TypeVar("Who")
 """What a shell remembers a request by."""
 
 
 class Broken(ValueError):
     """The agent said what cannot be understood. The connection is of no use any more."""
+
+
+def called(node: int) -> str:
+    """What a node is called whose name is not known."""
+    return f"node {node}"
 
 
 class Event(NamedTuple):
@@ -52,6 +60,11 @@ class Event(NamedTuple):
         """What to give to `answer` where this message is a question; else empty."""
         return str(self.facts.get("head", {}).get("ask", ""))
 
+    @property
+    def name(self) -> str:
+        """Of the node that it is about, or that has sent it; empty where it is about none."""
+        return self.facts.get("name") or (called(self.facts["node"]) if "node" in self.facts else "")
+
 
 class Answers(NamedTuple):
     """What became of a question. `down` went down before they answered; `missing` did neither in time."""
@@ -60,6 +73,11 @@ class Answers(NamedTuple):
     answers: dict[int, bytes]
     down: tuple[int, ...]
     missing: tuple[int, ...]
+    names: Mapping[int, str] = {}
+    """Of all of these nodes, by number."""
+
+    def name(self, node: int) -> str:
+        return self.names.get(node) or called(node)
 
 
 class Begun(NamedTuple):
@@ -70,6 +88,8 @@ class Begun(NamedTuple):
     position: int
     members: dict[int, int]
     quorate: bool
+    names: dict[int, str]
+    """Of the members, by number."""
 
 
 class Request(NamedTuple):
@@ -85,12 +105,12 @@ def plain(op: str, **more: Any) -> Request:
     return Request(op, b"", more, SECONDS)
 
 
-def send(channel: str, data: bytes, to: Sequence[int] | None, seconds: float) -> Request:
+def send(channel: str, data: bytes, to: Sequence[Node] | None, seconds: float) -> Request:
     """Answered when every member that is not down has the message."""
     return Request("send", data, {"channel": channel, "seconds": seconds, **_for(to)}, seconds + SECONDS)
 
 
-def question(channel: str, data: bytes, to: Sequence[int] | None, seconds: float) -> Request:
+def question(channel: str, data: bytes, to: Sequence[Node] | None, seconds: float) -> Request:
     return Request("ask", data, {"channel": channel, "seconds": seconds, **_for(to)}, 2 * seconds + SECONDS)
 
 
@@ -104,7 +124,7 @@ def listen(channels: Sequence[str] | None, events: bool) -> Request:
     return plain(LISTEN, channels=None if channels is None else list(channels), events=events)
 
 
-def _for(to: Sequence[int] | None) -> dict[str, Any]:
+def _for(to: Sequence[Node] | None) -> dict[str, Any]:
     return {} if to is None else {"to": list(to)}
 
 
@@ -125,7 +145,8 @@ def answers_of(told: Event) -> Answers:
     for node, length in told.facts["answers"]:
         found[int(node)] = told.data[start : start + length]
         start += length
-    return Answers(position_of(told), found, tuple(told.facts["down"]), tuple(told.facts["missing"]))
+    facts = told.facts
+    return Answers(position_of(told), found, tuple(facts["down"]), tuple(facts["missing"]), _names(facts))
 
 
 def begun_of(told: Event) -> Begun:
@@ -137,7 +158,12 @@ def begun_of(told: Event) -> Begun:
         position=facts["position"],
         members={int(node): incarnation for node, incarnation in facts["members"].items()},
         quorate=facts["quorate"],
+        names=_names(facts),
     )
+
+
+def _names(facts: Mapping[str, Any]) -> dict[int, str]:
+    return {int(node): name for node, name in facts.get("names", {}).items()}
 
 
 class Conversation(Generic[Who]):

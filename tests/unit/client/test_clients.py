@@ -144,6 +144,24 @@ def test_a_question_collects_one_answer_of_each_node_and_says_who_was_silent(age
         thread.join(5)
 
 
+def test_nodes_can_be_named_and_are_named_by_the_agent(agents):
+    others = [Client(agents.socket(node)).listen(["news"], events=True) for node in (1, 2, 3)]
+    assert others[0].names == {1: "node1", 2: "node2", 3: "node3"}
+    with Client(agents.socket(3)) as client:
+        position = client.send("news", b"x", to=["node2", 1])
+        with pytest.raises(O2cbError, match="no node 'node9' in the cluster: known are node1, node2, node3"):
+            client.send("news", b"x", to=["node9"])
+        with pytest.raises(O2cbError, match="no node True"):
+            client.send("news", b"x", to=[True])
+        assert client.question("news", b"x", to=["2"], seconds=0.1).names == {2: "node2"}
+    for one in others[:2]:
+        event = one.next(5)
+        assert (event.facts["position"], event.facts["name"], event.name) == (position, "node3", "node3")
+    agents.end(2)
+    facts = others[2].next(5).facts
+    assert (facts["event"], facts["node"], facts["name"]) == ("agent_down", 2, "node2")
+
+
 def test_a_node_that_goes_down_before_it_answers_is_told(agents):
     threading.Timer(0.3, agents.end, [2]).start()
     with Client(agents.socket(3)) as client:
