@@ -12,8 +12,8 @@ Names in here stay; what they do not name may change with any release.
 from __future__ import annotations
 
 from .base.errors import O2cbError
-from .client.agent import Answers, Event, Listening
 from .client.agent import Client as Bus
+from .client.agent import Listening
 from .client.aio import AsyncClient as AsyncBus
 from .client.aio import AsyncListening
 from .client.cluster_ops import (
@@ -32,6 +32,7 @@ from .client.cluster_ops import (
 )
 from .client.lock_requests import LockError
 from .client.master import AsyncMaster, Master
+from .client.protocol import Answers, Event
 
 __all__ = [
     "LCKF_CONVERT",

@@ -115,8 +115,8 @@ actions:
   sample: [write /etc/o2agent/resources.d/web.json, reload o2agent]
 resource:
   description:
-    - The resource as this node's agent sees it, with C(state), C(node), C(held), C(token), C(parts) and C(error); null
-      where it is unknown.
+    - The resource as this node's agent sees it, with C(state), C(node), C(held), C(runs), C(token), C(parts) and
+      C(error); null where it is unknown.
   returned: with O(name)
   type: dict
 """

@@ -29,8 +29,8 @@ EXAMPLES = r"""
 RETURN = r"""
 resources:
   description:
-    - Each resource with C(name), C(state), C(node) that runs it, C(held) by this node, fencing C(token), C(parts) with
-      their states, C(retry_in) seconds after failures, and C(error).
+    - Each resource with C(name), C(state), C(node) that runs it, C(held) by this node, C(runs) on this node, fencing
+      C(token), C(parts) with their states, C(retry_in) seconds after failures, and C(error).
   returned: always
   type: list
   elements: dict

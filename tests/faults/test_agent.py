@@ -98,7 +98,7 @@ def runs_on(nodes: list[Node], name: str = "web") -> list[Node]:
     """All are asked at the same time."""
     with ThreadPoolExecutor(len(nodes)) as pool:
         found = list(pool.map(resources, nodes))
-    return [node for node, known in zip(nodes, found, strict=True) if known.get(name, {}).get("state") == "runs here"]
+    return [node for node, known in zip(nodes, found, strict=True) if known.get(name, {}).get("runs")]
 
 
 def wait_until_it_runs(nodes: list[Node], seconds: float = 60, name: str = "web") -> Node:

@@ -24,7 +24,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import message_ve
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.exchange import Exchange
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.message_verbs import MessageVerbs
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.server import Server, Verbs
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import wire
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import files, wire
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.settings import Settings
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.bus.view import AGENT_DOWN, JOIN, MESSAGE, NODE_DOWN, Entry
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode, compatible, parse
@@ -95,7 +95,7 @@ class Agents:
     async def _begin(self) -> None:
         peers = {node: Peer(node, f"node{node}", f"10.0.0.{node}") for node in NODES}
         for node in NODES:
-            exchange = self.exchanges[node] = Exchange()
+            exchange = self.exchanges[node] = Exchange(lambda node: f"node{node}")
             messages = MessageVerbs(exchange, lambda: peers)
             verbs = Verbs(messages.answers(), messages.streams(), message_verbs.READING, message_verbs.SIDE_BY_SIDE)
             self.servers[node] = Server(verbs, self.socket(node))
@@ -322,6 +322,24 @@ class Keepers:
 
     def _list(self, node: int, _message: dict[str, Any]) -> dict[str, Any]:
         return {"locks": [lock for held in self.locks.values() for lock in held if lock["node"] == node], "more": 0}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that forgets to move a path is told so, and nobody's machine is changed: tests may run as root."""
+    own = str(tmp_path_factory.getbasetemp())
+
+    def guarded(call: Callable[..., None]) -> Callable[..., None]:
+        def change(path: str, *more: Any, **options: Any) -> None:
+            assert os.path.realpath(path).startswith(own), f"a unit test wants to change {path}"
+            call(path, *more, **options)
+
+        return change
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("write", "remove", "remove_with_directory"):
+            patch.setattr(files, name, guarded(getattr(files, name)))
+        yield
 
 
 @pytest.fixture

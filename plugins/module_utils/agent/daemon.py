@@ -63,13 +63,10 @@ class Agent:
         self._nodes: Mapping[str, int] = {}
         self._peers: Mapping[int, Peer] = {}
         self._me = ""
-        self._exchange = Exchange()
+        self._exchange = Exchange(lambda node: self._peers[node].name if node in self._peers else None)
         self._place = Place(self._exchange, self._locks, self._online, lambda: self.settings)
         self._errands = Errands(self._exchange, self._runners)
-        self._hooks = Hooks(
-            lambda: {number: peer.name for number, peer in self._peers.items()},
-            lambda: self._exchange.membership.quorate,
-        )
+        self._hooks = Hooks(lambda: self._exchange.membership.quorate)
         self._ending = asyncio.Event()
         self._notify = os.environ.get("NOTIFY_SOCKET", "")
         reading = {"resources": self._resources, "status": self._status}

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..base import journal, tasks
@@ -65,9 +65,10 @@ class Question:
 
 
 class Exchange:
-    """The messages of this node."""
+    """The messages of this node. `name_of` gives a node's name by its number, None where it is not known (yet)."""
 
-    def __init__(self) -> None:
+    def __init__(self, name_of: Callable[[int], str | None] = lambda _node: None) -> None:
+        self._name_of = name_of
         self.membership = Membership()
         self.messenger: Messenger | None = None
         self.off = "the agent has not begun to join the bus"
@@ -165,11 +166,13 @@ class Exchange:
             self._internal(message)
             return
         for listener in list(self._listeners):
-            listener.message(message, self.node)
+            listener.message(message, self.node, self._name_of(message.node))
 
     def _tell(self, facts: Mapping[str, Any] | None) -> None:
         if facts is None:
             return
+        if "node" in facts:
+            facts = {**facts, "name": self._name_of(facts["node"])}
         for listener in list(self._listeners):
             listener.event(facts)
         for watcher in self._watchers:
@@ -263,6 +266,7 @@ class Exchange:
             "answers": {node: message.data for node, message in sorted(question.answers.items())},
             "down": sorted(question.down),
             "missing": sorted(question.waiting),
+            "names": self._names(wanted),
         }
 
     async def answer(self, channel: str, identity: str, data: bytes, seconds: float = SEND_SECONDS) -> int:
@@ -279,8 +283,13 @@ class Exchange:
             "history": list(messenger.core.history),
             "position": self.membership.position,
             "members": {str(node): incarnation for node, incarnation in sorted(self.membership.up().items())},
+            "names": self._names(self.membership.up()),
             "quorate": self.membership.quorate,
         }
+
+    def _names(self, nodes: Iterable[int]) -> dict[str, str]:
+        """Names by number, in a form for JSON."""
+        return {str(node): self._name_of(node) or f"node {node}" for node in sorted(nodes)}
 
     def forget(self, listener: Listener) -> None:
         """This client has gone."""

@@ -96,16 +96,15 @@ def _problem(path: str) -> str:
 
 
 class Hooks:
-    """`names` are those of the nodes by number, `quorate` whether this node is on the side that decides."""
+    """`quorate` tells whether this node is on the side that decides."""
 
     def __init__(
         self,
-        names: Callable[[], Mapping[int, str]],
         quorate: Callable[[], bool],
         programs_of: Callable[[], Iterator[tuple[str, str]]] = found,
         seconds: float = SECONDS,
     ) -> None:
-        self._names, self._quorate, self._programs, self._seconds = names, quorate, programs_of, seconds
+        self._quorate, self._programs, self._seconds = quorate, programs_of, seconds
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(MOST_WAITING)
         self._lost = 0
         self._said: dict[str, str] = {}
@@ -117,8 +116,6 @@ class Hooks:
     def event(self, facts: Mapping[str, Any]) -> None:
         """Queue an event. Never waits."""
         told = {"quorate": self._quorate(), "time": round(time.time(), 3), **facts}
-        if "node" in facts:
-            told["name"] = self._names().get(facts["node"])
         if self._lost:
             told["lost"] = self._lost
         try:

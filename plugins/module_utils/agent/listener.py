@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
 from ..base.errors import O2cbError
 from ..bus.pieces import Message
+from ..client.protocol import encoded
 
 MOST_BYTES = 80 << 20
 MOST_EVENTS = 20000
@@ -55,8 +55,8 @@ class Listener:
     def wants(self, channel: str) -> bool:
         return self._channels is None or channel in self._channels
 
-    def message(self, message: Message, me: int) -> None:
-        """Queue a message that it wants, and that is for this node."""
+    def message(self, message: Message, me: int, name: str | None) -> None:
+        """Queue a message that it wants, and that is for this node. `name` is that of its sender."""
         to = message.head.get("to")
         if not self.wants(message.channel) or (to and me not in to):
             return
@@ -64,6 +64,7 @@ class Listener:
             "event": "message",
             "channel": message.channel,
             "node": message.node,
+            "name": name,
             "position": message.position,
             **({"head": message.head} if message.head else {}),
             "length": len(message.data),
@@ -90,7 +91,7 @@ class Listener:
         self._put(facts, data)
 
     def _put(self, facts: Mapping[str, Any], data: bytes) -> None:
-        whole = json.dumps(facts, separators=(",", ":")).encode() + b"\n" + data
+        whole = encoded(facts, data)
         self._queue.append(whole)
         self._bytes += len(whole)
         self._ready.set()

@@ -14,12 +14,12 @@ listen   a stream: messages of some channels, events, or both
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..base.errors import O2cbError
 from ..bus import membership
+from ..client.protocol import encoded
 from ..transport.links import Peer
 from .exchange import INTERNAL, LONGEST_SECONDS, SEND_SECONDS, Exchange
 from .listener import Listener
@@ -70,14 +70,34 @@ class MessageVerbs:
             "waits": exchange.waits(),
         }
 
+    def _nodes(self, message: Mapping[str, Any]) -> list[int] | None:
+        """The numbers of those for whom a message is, who can be named too; None for all. Raises O2cbError."""
+        to = message.get("to")
+        if to is None:
+            return None
+        if not isinstance(to, list) or not to:
+            raise O2cbError(f"to is {to!r}: give a list of nodes, by name or number")
+        return [self._node(node) for node in to]
+
+    def _node(self, wanted: object) -> int:
+        """A number need not be in the cluster's table, in which a node that was taken out of it is no more."""
+        if isinstance(wanted, int) and not isinstance(wanted, bool):
+            return wanted
+        peers = self._peers()
+        for number, peer in peers.items():
+            if wanted == peer.name or wanted == str(number):
+                return number
+        known = ", ".join(peer.name for _number, peer in sorted(peers.items()))
+        raise O2cbError(f"there is no node {wanted!r} in the cluster: known are {known or 'none'}")
+
     async def send(self, message: dict[str, Any]) -> dict[str, Any]:
-        head = {"to": _nodes(message)} if message.get("to") is not None else {}
+        to = self._nodes(message)
+        head = {} if to is None else {"to": to}
         position = await self._exchange.send(_channel(message), message["data"], head, _seconds(message))
         return {"position": position}
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        to = _nodes(message) if message.get("to") is not None else None
-        found = await self._exchange.ask(_channel(message), message["data"], to, _seconds(message))
+        found = await self._exchange.ask(_channel(message), message["data"], self._nodes(message), _seconds(message))
         answers: dict[int, bytes] = found.pop("answers")
         lengths = [[node, len(data)] for node, data in answers.items()]
         return {**found, "answers": lengths, "data": b"".join(answers.values())}
@@ -93,11 +113,11 @@ class MessageVerbs:
             listener = Listener.from_request(message)
             begun = self._exchange.listen(listener)
         except O2cbError as error:
-            writer.write(json.dumps({"error": str(error)}).encode() + b"\n")
+            writer.write(encoded({"error": str(error)}))
             await writer.drain()
             return
         try:
-            writer.write(json.dumps(begun).encode() + b"\n")
+            writer.write(encoded(begun))
             await listener.serve(reader, writer)
         finally:
             self._exchange.forget(listener)
@@ -115,14 +135,3 @@ def _channel(message: Mapping[str, Any]) -> str:
     if channel == INTERNAL:
         raise O2cbError(f"channel {INTERNAL!r} belongs to the agents: choose another name")
     return channel
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _nodes(message: Mapping[str, Any]) -> list[int]:
-    to = message["to"]
-    if not isinstance(to, list) or not to or not all(map(_is_number, to)):
-        raise O2cbError(f"to is {to!r}: give a list of node numbers")
-    return to

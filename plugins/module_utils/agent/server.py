@@ -26,6 +26,7 @@ from typing import Any, Awaitable, Callable
 from ..base import tasks
 from ..base.errors import O2cbError
 from ..bus.pieces import LARGEST
+from ..client.protocol import encoded
 from ..o2cb.keeping import AGENT_SOCKET
 from .configuration import Settings
 
@@ -255,9 +256,7 @@ def _raise_fault(task: asyncio.Future[Any]) -> None:
 
 async def _answer(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
     data = message.pop("data", b"")
-    if data:
-        message["length"] = len(data)
-    writer.write(json.dumps(message).encode() + b"\n" + data)
+    writer.write(encoded(message, data))
     await asyncio.wait_for(writer.drain(), IDLE_SECONDS)
 
 

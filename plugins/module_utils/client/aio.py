@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Asking o2agent from an asyncio program: what `client` does, with the same errors, and without blocking the loop.
+"""Asking o2agent from an asyncio program: what `agent` does, with the same errors, and without blocking the loop.
 
     async with AsyncClient() as bus:
         position = await bus.send("news", b"text")
@@ -17,61 +17,50 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from ..base.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
-from .agent import (
-    GONE,
-    MESSAGE_SECONDS,
-    RECEIVE_BYTES,
-    SECONDS,
-    Answers,
-    Event,
-    collected,
-    event_of,
-    request,
-    silent,
-    unreachable,
-)
+from . import protocol
+from .protocol import MESSAGE_SECONDS, Answers, Conversation, Event, Node, Request
+from .reasons import CLOSED, GONE, granted, late, silent, unreachable
 
-LONGEST_ANSWER = 1 << 24
-"""Bytes of a line from the agent; data is not among them."""
+RECEIVE_BYTES = 1 << 20
 
 
 class AsyncListening:
     """What comes, in its order. It ends with `overrun` or `left`, which say why, or with the agent.
 
-    It has a connection of its own, from `async with` on. `node`, `position`, `members` and `quorate` tell where it
-    begins.
+    It has a connection of its own, from `async with` on. `node`, `history`, `position`, `members`, `names` and
+    `quorate` tell where it begins.
     """
 
     def __init__(self, path: str, channels: Sequence[str] | None, events: bool) -> None:
         self.node, self.position, self.quorate = -1, 0, False
+        self.history: tuple[int, ...] = ()
         self.members: dict[int, int] = {}
-        self._path, self._channels, self._events = path, channels, events
-        self._rest = bytearray()
-        self._facts: dict[str, Any] | None = None
+        self.names: dict[int, str] = {}
+        self._path, self._request = path, protocol.listen(channels, events)
+        self._talk: Conversation[None] = Conversation()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def __aenter__(self) -> AsyncListening:
         self._reader, self._writer = await _connected(self._path)
-        wanted = None if self._channels is None else list(self._channels)
         try:
-            self._writer.write(request("listen", b"", {"channels": wanted, "events": self._events}))
-            begun = json.loads(await asyncio.wait_for(self._reader.readline(), SECONDS) or b"null")
-        except (OSError, ValueError, asyncio.TimeoutError) as error:
+            self._writer.write(self._talk.ask(self._request, None))
+            told = granted(await asyncio.wait_for(self._come(self._reader), self._request.within))
+        except asyncio.TimeoutError:
             self.close()
-            raise silent(_words(error, SECONDS)) from None
-        if begun is None or "error" in begun:
+            raise late(self._request.within) from None
+        except (OSError, protocol.Broken) as error:
             self.close()
-            raise silent("it has closed the connection") if begun is None else O2cbError(str(begun["error"]))
-        self.node, self.position, self.quorate = begun["node"], begun["position"], begun["quorate"]
-        self.members = {int(node): incarnation for node, incarnation in begun["members"].items()}
+            raise silent(error) from None
+        except O2cbError:
+            self.close()
+            raise
+        self.node, self.history, self.position, self.members, self.quorate, self.names = protocol.begun_of(told)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -89,20 +78,27 @@ class AsyncListening:
             return None
 
     async def _next(self) -> Event:
-        """What was received stays where it is when this is cancelled."""
         if self._reader is None:
             raise O2cbError("this does not listen yet: use it with `async with`")
+        try:
+            return await self._come(self._reader)
+        except ConnectionResetError:
+            raise O2cbError(GONE) from None
+        except OSError as error:
+            raise O2cbError(f"{GONE} ({error.strerror})") from None
+        except protocol.Broken as error:
+            raise O2cbError(f"{GONE} (it says {error})") from None
+
+    async def _come(self, reader: asyncio.StreamReader) -> Event:
+        """What was received stays where it is when this is cancelled."""
         while True:
-            event, self._facts = event_of(self._rest, self._facts)
-            if event is not None:
-                return event
-            try:
-                data = await self._reader.read(RECEIVE_BYTES)
-            except OSError as error:
-                raise O2cbError(f"{GONE} ({error.strerror})") from None
+            come = self._talk.next()
+            if come is not None:
+                return come[1]
+            data = await reader.read(RECEIVE_BYTES)
             if not data:
-                raise O2cbError(GONE)
-            self._rest += data
+                raise ConnectionResetError(CLOSED)
+            self._talk.receive(data)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
@@ -119,7 +115,7 @@ class AsyncClient:
         self._path = path
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._waiting: deque[asyncio.Future[tuple[dict[str, Any], bytes]]] = deque()
+        self._talk: Conversation[asyncio.Future[Event]] = Conversation()
         self._end = ""
         """Why the connection has ended."""
 
@@ -130,8 +126,8 @@ class AsyncClient:
 
     async def _connect(self) -> asyncio.StreamWriter:
         reader, self._writer = await _connected(self._path)
-        self._end = ""
-        self._reading = asyncio.ensure_future(self._read(reader, self._writer))
+        self._end, self._talk = "", Conversation()
+        self._reading = asyncio.ensure_future(self._read(reader, self._writer, self._talk))
         return self._writer
 
     async def __aexit__(self, *_error: object) -> None:
@@ -148,82 +144,75 @@ class AsyncClient:
 
     async def ask(self, op: str, **more: Any) -> dict[str, Any]:
         """The answer to a request. Raises O2cbError with what the agent says against it."""
-        return (await self.exchange(op, b"", SECONDS, **more))[0]
+        return (await self.exchange(protocol.plain(op, **more))).facts
 
-    async def exchange(self, op: str, data: bytes, within: float, **more: Any) -> tuple[dict[str, Any], bytes]:
-        """The same with data, either way, and with a deadline of one's own, in seconds."""
+    async def exchange(self, request: Request) -> Event:
+        """The same with data, either way, and with a deadline of its own."""
         try:
-            answer, received = await asyncio.wait_for(self._exchange(request(op, data, more)), within)
+            return granted(await asyncio.wait_for(self._exchange(request), request.within))
         except asyncio.TimeoutError:
-            raise silent(f"nothing within {within:g} s") from None
+            raise late(request.within) from None
         except OSError as error:
             raise silent(error) from None
-        if "error" in answer:
-            raise O2cbError(str(answer["error"]))
-        return answer, received
 
-    async def _exchange(self, whole: bytes) -> tuple[dict[str, Any], bytes]:
+    async def _exchange(self, request: Request) -> Event:
         if self._writer is None:
             raise O2cbError("this client is not connected: use it with `async with`")
-        answer: asyncio.Future[tuple[dict[str, Any], bytes]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         async with self._turn:
             writer = await self._connect() if self._end else self._writer
-            writer.write(whole)
             # An answer comes to every request that was written, also when nobody waits for it any more.
-            self._waiting.append(answer)
+            writer.write(self._talk.ask(request, answer))
             await writer.drain()
         return await answer
 
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _read(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: Conversation[asyncio.Future[Event]]
+    ) -> None:
         try:
             while True:
-                line = await reader.readline()
-                if not line.endswith(b"\n"):
-                    raise ConnectionResetError("it has closed the connection")
-                answer = json.loads(line)
-                data = await reader.readexactly(int(answer.get("length", 0)))
-                waiting = self._waiting.popleft()
-                if not waiting.done():
-                    waiting.set_result((answer, data))
-        except (OSError, ValueError, EOFError, IndexError) as error:
+                data = await reader.read(RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionResetError(CLOSED)
+                talk.receive(data)
+                come = talk.next()
+                while come is not None:
+                    waiting, told = come
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(told)
+                    come = talk.next()
+        except (OSError, protocol.Broken) as error:
             self._fail(str(error))
         finally:
             writer.close()
 
     def _fail(self, why: str) -> None:
         self._end = self._end or why
-        while self._waiting:
-            waiting = self._waiting.popleft()
+        for waiting in self._talk.end():
             if not waiting.done():
                 waiting.set_exception(silent(self._end))
 
     # messages
 
     async def send(
-        self, channel: str, data: bytes, to: Sequence[int] | None = None, seconds: float = MESSAGE_SECONDS
+        self, channel: str, data: bytes, to: Sequence[Node] | None = None, seconds: float = MESSAGE_SECONDS
     ) -> int:
-        """Send to all members of the bus, or for some nodes' ears only. Returns the position in the order of all.
+        """Send to all members of the bus, or for the ears of some nodes only, which are named or numbered.
 
-        When it returns, every member that is not down has the message. Raises O2cbError when that is not so after
-        `seconds`: then it may still be delivered.
+        Returns its position in the order of all, when every member that is not down has it. Raises O2cbError when that
+        is not so after `seconds`: then it may still be delivered.
         """
-        more: dict[str, Any] = {"to": list(to)} if to is not None else {}
-        answer, _data = await self.exchange("send", data, seconds + SECONDS, channel=channel, seconds=seconds, **more)
-        return int(answer["position"])
+        return protocol.position_of(await self.exchange(protocol.send(channel, data, to, seconds)))
 
     async def question(
-        self, channel: str, data: bytes, to: Sequence[int] | None = None, seconds: float = MESSAGE_SECONDS
+        self, channel: str, data: bytes, to: Sequence[Node] | None = None, seconds: float = MESSAGE_SECONDS
     ) -> Answers:
         """Send, and collect one answer of each node. Raises O2cbError as `send` does."""
-        more: dict[str, Any] = {"to": list(to)} if to is not None else {}
-        return collected(
-            *await self.exchange("ask", data, 2 * seconds + SECONDS, channel=channel, seconds=seconds, **more)
-        )
+        return protocol.answers_of(await self.exchange(protocol.question(channel, data, to, seconds)))
 
     async def answer(self, channel: str, question: str, data: bytes, seconds: float = MESSAGE_SECONDS) -> int:
         """Answer a question that `listen` gave."""
-        more = {"channel": channel, "to_question": question, "seconds": seconds}
-        return int((await self.exchange("answer", data, seconds + SECONDS, **more))[0]["position"])
+        return protocol.position_of(await self.exchange(protocol.answer(channel, question, data, seconds)))
 
     def listen(self, channels: Sequence[str] | None = None, events: bool = False) -> AsyncListening:
         """For `async with`: listen from then on; no channels are all of them."""
@@ -232,12 +221,9 @@ class AsyncClient:
 
 async def _connected(path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     try:
-        return await asyncio.wait_for(asyncio.open_unix_connection(path, limit=LONGEST_ANSWER), SECONDS)
+        opening = asyncio.open_unix_connection(path, limit=RECEIVE_BYTES)
+        return await asyncio.wait_for(opening, protocol.SECONDS)
     except asyncio.TimeoutError:
-        raise silent(f"no connection within {SECONDS:g} s") from None
+        raise silent(f"no connection within {protocol.SECONDS:g} s") from None
     except OSError as error:
         raise unreachable(error) from None
-
-
-def _words(error: BaseException, seconds: float) -> object:
-    return f"nothing within {seconds:g} s" if isinstance(error, asyncio.TimeoutError) else error

@@ -33,7 +33,7 @@ import os
 import select
 import struct
 import time
-from typing import Any, Callable
+from typing import Callable
 
 from ..base import wire
 from ..base.errors import O2cbError
@@ -44,12 +44,14 @@ from ..locks.modes import Mode
 from ..o2cb.configfs import ConfigFs
 from ..o2cb.keeping import AGENT_SOCKET
 from ..o2cb.keeping import SOCKET as KEEPER_SOCKET
-from .agent import SECONDS, Client, Event, Listening
+from . import protocol
+from .agent import Client, Listening
 from .keep import Client as Keeper
 from .keep import refusal
 from .keep_protocol import GRACE
 from .lock_requests import LockError, LockRequests, Outcome, Request
 from .pipeline import Pipeline
+from .protocol import Event
 
 LCK_NL, LCK_CR, LCK_CW, LCK_PR, LCK_PW, LCK_EX = range(6)
 """Lock modes, with the numbers of the lock manager. o2dlm has no CW."""
@@ -435,22 +437,13 @@ class ClusterOps:
         on_sent: OnSent | None = None,
         seconds: float = MESSAGE_SECONDS,
     ) -> None:
-        def answered(answer: dict[str, Any] | None, error: O2cbError | None) -> None:
+        def answered(answer: Event | None, error: O2cbError | None) -> None:
             if on_sent is not None:
-                on_sent(int(answer["position"]) if answer else None, error)
+                on_sent(None if answer is None else protocol.position_of(answer), error)
 
         if self._listening is None:
             raise O2cbError("this program is not on the bus: initialise it")
-        more: dict[str, Any] = {} if to is None else {"to": [to]}
-        self._pipeline.ask(
-            "send",
-            data,
-            seconds + SECONDS,
-            answered,
-            channel=self.program,
-            seconds=seconds,
-            **more,
-        )
+        self._pipeline.ask(protocol.send(self.program, data, None if to is None else [to], seconds), answered)
 
     def _come(self, event: Event) -> None:
         facts = event.facts

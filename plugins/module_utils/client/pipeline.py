@@ -10,21 +10,22 @@ They go out one after the other over one connection, and their answers come in t
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import time
-from collections import deque
-from typing import Any, Callable
+from typing import Callable
 
 from ..base.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
-from .agent import RECEIVE_BYTES, SECONDS, request, silent, unreachable
+from . import protocol
+from .agent import RECEIVE_BYTES, connected
+from .protocol import Conversation, Event, Request
+from .reasons import CLOSED, silent
 
 MOST_BYTES = 128 << 20
 """What may wait to be written; the largest message fits."""
 
-Answered = Callable[["dict[str, Any] | None", "O2cbError | None"], object]
+Answered = Callable[["Event | None", "O2cbError | None"], object]
 """Is given the answer, or the error instead."""
 
 
@@ -34,32 +35,33 @@ class Pipeline:
     def __init__(self, epoll: select.epoll, path: str = AGENT_SOCKET) -> None:
         self._epoll, self._path = epoll, path
         self._sock: socket.socket | None = None
-        self._unsent, self._received = bytearray(), bytearray()
-        self._waiting: deque[tuple[float, Answered]] = deque()
+        self._unsent = bytearray()
+        self._talk: Conversation[tuple[float, Answered]] = Conversation()
 
-    def ask(self, op: str, data: bytes, within: float, answered: Answered, **more: Any) -> None:
+    def ask(self, request: Request, answered: Answered) -> None:
         """Send a request. Raises O2cbError when the agent is not there, or too much waits to be written."""
-        if len(self._unsent) + len(data) > MOST_BYTES:
+        if len(self._unsent) + len(request.data) > MOST_BYTES:
             raise O2cbError(f"{len(self._unsent)} bytes wait for o2agent to take them: send again later")
         self._connect()
-        self._unsent += request(op, data, more)
-        self._waiting.append((time.monotonic() + within, answered))
+        self._unsent += self._talk.ask(request, (time.monotonic() + request.within, answered))
         self._write()
 
     def under_way(self) -> int:
         """Requests without an answer."""
-        return len(self._waiting)
+        return len(self._talk)
 
     def next_deadline(self) -> float | None:
         """When `work` is to be called even if nothing came, on the monotonic clock, in seconds."""
-        return self._waiting[0][0] if self._waiting else None
+        first = self._talk.first()
+        return first[0] if first else None
 
     def work(self) -> None:
         """Write and read what can be without waiting; what is over fails, and with it the connection."""
         if self._sock is not None:
             self._write()
             self._read()
-        if self._waiting and time.monotonic() > self._waiting[0][0]:
+        deadline = self.next_deadline()
+        if deadline is not None and time.monotonic() > deadline:
             self.close("nothing came in time")
 
     def close(self, why: str = "this client is closed") -> None:
@@ -70,22 +72,14 @@ class Pipeline:
             self._sock.close()
         self._sock = None
         self._unsent.clear()
-        self._received.clear()
-        waiting, self._waiting = self._waiting, deque()
-        for _deadline, answered in waiting:
+        talk, self._talk = self._talk, Conversation()
+        for _deadline, answered in talk.end():
             answered(None, silent(why))
 
     def _connect(self) -> None:
         if self._sock is not None:
             return
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._sock.settimeout(SECONDS)
-        try:
-            self._sock.connect(self._path)
-        except OSError as error:
-            self._sock.close()
-            self._sock = None
-            raise unreachable(error) from None
+        self._sock = connected(self._path)
         self._sock.setblocking(False)
         self._epoll.register(self._sock.fileno(), select.EPOLLIN)
 
@@ -113,14 +107,22 @@ class Pipeline:
         except OSError as error:
             self.close(str(error))
             return
-        self._received += data
-        while True:
-            end = self._received.find(b"\n")
-            if end < 0:
-                break
-            answer = json.loads(self._received[:end])
-            del self._received[: end + 1]
-            _deadline, answered = self._waiting.popleft()
-            answered(None, O2cbError(str(answer["error"]))) if "error" in answer else answered(answer, None)
-        if not data:
-            self.close("it has closed the connection")
+        talk = self._talk
+        talk.receive(data)
+        try:
+            self._give_answers(talk)
+        except protocol.Broken as error:
+            self.close(str(error))
+            return
+        if not data and talk is self._talk:
+            self.close(CLOSED)
+
+    def _give_answers(self, talk: Conversation[tuple[float, Answered]]) -> None:
+        """Each to its own call, which may end this connection, or begin another."""
+        come = talk.next()
+        while come is not None:
+            waiting, told = come
+            if waiting is not None:
+                refused = O2cbError(str(told.facts["error"])) if "error" in told.facts else None
+                waiting[1](None if refused else told, refused)
+            come = talk.next() if talk is self._talk else None

@@ -28,7 +28,7 @@ import time
 from typing import Any, Iterator, NamedTuple, Sequence
 
 from ..base.errors import O2cbError
-from .messages import in_json
+from .output import in_json
 
 USAGE, NOT_RUN, NOT_FOUND = 64, 126, 127
 KILL_SECONDS = 2.0
@@ -92,7 +92,7 @@ def serve(options: argparse.Namespace) -> int:
                 raise O2cbError(str(event.facts["error"]))
             if event.question:
                 done = run(command, event.data, _variables(event.facts), options.seconds, ending)
-                _tell(options, event.facts, done, _reply(options, event, done))
+                _tell(options, event, done, _reply(options, event, done))
                 left = None if left is None else left - 1
     return 0
 
@@ -209,12 +209,13 @@ def _reply(options: argparse.Namespace, event: Any, done: Done) -> str:
     return ""
 
 
-def _tell(options: argparse.Namespace, facts: dict[str, Any], done: Done, unsent: str) -> None:
+def _tell(options: argparse.Namespace, event: Any, done: Done, unsent: str) -> None:
+    facts = event.facts
     told = {"position": facts["position"], "node": facts["node"], "code": done.code, "bytes": len(done.output)}
     if options.json:
         sys.stdout.write(json.dumps({**told, "error": done.why or unsent}) + "\n")
     elif not unsent:
-        sys.stdout.write(f"{facts['position']}  node {facts['node']}: answered with {len(done.output)} bytes\n")
+        sys.stdout.write(f"{facts['position']}  {event.name}: answered with {len(done.output)} bytes\n")
     sys.stdout.flush()
     if unsent:
-        sys.stderr.write(f"o2ctl: {facts['position']}  node {facts['node']}: no answer: {unsent}\n")
+        sys.stderr.write(f"o2ctl: {facts['position']}  {event.name}: no answer: {unsent}\n")

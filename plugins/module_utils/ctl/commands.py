@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -19,6 +18,7 @@ from ..client.keep import Client, holder, refusal
 from ..locks import modes, names
 from ..locks.token import SECOND
 from . import messages, resources, vm
+from .output import table, tell, when
 
 BUSY = 75
 """Exit code when a lock could not be had, EX_TEMPFAIL of sysexits.h."""
@@ -186,27 +186,25 @@ def hold(options: argparse.Namespace) -> int:
         sys.stderr.write(f"o2ctl: {refusal(options.name, answer, options.wait)}\n")
         return BUSY
     word = "now held" if answer["changed"] else "held already"
-    return _print(
+    return tell(
         options, answer, f"{options.name}: {word} by this node in mode {answer['mode']}, token {answer['token']}"
     )
 
 
 def release(options: argparse.Namespace) -> int:
     answer, _descriptors = Client().ask({"op": "release", "name": options.name, "domain": options.domain}, 10)
-    return _print(
-        options, answer, f"{options.name}: {'released' if answer['changed'] else 'was not held by this node'}"
-    )
+    return tell(options, answer, f"{options.name}: {'released' if answer['changed'] else 'was not held by this node'}")
 
 
 def who(options: argparse.Namespace) -> int:
     answer, _descriptors = Client().ask({"op": "who", "name": options.name, "domain": options.domain}, 5)
     found = answer["holder"]
-    return _print(options, answer, f"{options.name}: {holder(found) if found else 'nobody says that he holds it'}")
+    return tell(options, answer, f"{options.name}: {holder(found) if found else 'nobody says that he holds it'}")
 
 
 def show(options: argparse.Namespace) -> int:
     locks = sorted(Client().locks(), key=lambda lock: (lock["domain"], lock["name"]))
-    return _print(options, {"locks": locks}, _table(locks))
+    return tell(options, {"locks": locks}, _table(locks))
 
 
 def status(options: argparse.Namespace) -> int:
@@ -218,20 +216,10 @@ def status(options: argparse.Namespace) -> int:
         f"{answer['kept']} of them are kept by systemd too" if answer["kept"] else "systemd keeps none of them",
         *(f"asleep in the kernel: {line}" for line in asleep),
     ]
-    return _print(options, answer, "\n".join(lines))
-
-
-def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
-    sys.stdout.write((json.dumps(answer) if options.json else text) + "\n")
-    return 0
+    return tell(options, answer, "\n".join(lines))
 
 
 def _table(locks: list[dict[str, Any]]) -> str:
-    rows = [("lock", "domain", "mode", "kind", "owner", "since", "token")]
-    for lock in locks:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(lock["since"] / SECOND))
-        rows.append(
-            (lock["name"], lock["domain"], lock["mode"], lock["kind"], lock["owner"] or "-", since, str(lock["token"]))
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    heads = ("lock", "domain", "mode", "kind", "owner", "since", "token")
+    rows = [{**lock, "lock": lock["name"], "since": when(lock["since"] / SECOND)} for lock in locks]
+    return table(heads, ([row[head] for head in heads] for row in rows))

@@ -10,17 +10,15 @@ The agent's client is imported when it is used: every other command of o2ctl sta
 from __future__ import annotations
 
 import argparse
-import base64
-import contextlib
 import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..base.errors import O2cbError
+from .output import in_json, table, tell, when
 
 if TYPE_CHECKING:
-    from ..client.agent import Client, Event
+    from ..client.protocol import Event
 
 
 def add(areas: Any, verb: Any) -> None:
@@ -62,52 +60,38 @@ def _data(options: argparse.Namespace) -> bytes:
     return sys.stdin.buffer.read() if options.text is None else options.text.encode()
 
 
-def _numbers(options: argparse.Namespace, client: Client) -> list[int] | None:
-    """The nodes for whom a message is; they can be given by name. Raises O2cbError for one that is not there."""
-    if options.to is None:
-        return None
-    rows = client.ask("members")["members"]
-    numbers = {str(row[key]): int(row["node"]) for row in rows for key in ("name", "node")}
-    for wanted in options.to:
-        if wanted not in numbers:
-            raise O2cbError(f"there is no node {wanted!r} in the cluster: `o2ctl members` shows who is")
-    return [numbers[wanted] for wanted in options.to]
-
-
 def members(options: argparse.Namespace) -> int:
     from ..client.agent import Client
 
     answer = Client().ask("members")
-    rows = [("node", "number", "address", "state", "since")]
+    rows = []
     for one in answer["members"]:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["since"])) if one["since"] else "-"
         marks = [one["state"]]
         marks += ["this node"] if one["node"] == answer["node"] else []
         marks += ["sequencer"] if one["node"] == answer["sequencer"] else []
-        rows.append((one["name"] or "-", str(one["node"]), one["address"] or "-", ", ".join(marks), since))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        rows.append((one["name"], one["node"], one["address"], ", ".join(marks), when(one["since"])))
+    lines = [table(("node", "number", "address", "state", "since"), rows)]
     if answer["on_bus"]:
         side = "decides" if answer["quorate"] else "does not decide: most of the others are out of reach"
         lines.append(f"this node {side}")
     lines += [f"! {line}" for line in answer["waits"]]
-    return _print(options, answer, "\n".join(lines))
+    return tell(options, answer, "\n".join(lines))
 
 
 def send(options: argparse.Namespace) -> int:
     from ..client.agent import Client
 
     client = Client()
-    position = client.send(options.channel, _data(options), _numbers(options, client), options.seconds)
-    return _print(options, {"position": position}, f"delivered to all at position {position}")
+    position = client.send(options.channel, _data(options), options.to, options.seconds)
+    return tell(options, {"position": position}, f"delivered to all at position {position}")
 
 
 def ask(options: argparse.Namespace) -> int:
     from ..client.agent import Client
 
     client = Client()
-    found = client.question(options.channel, _data(options), _numbers(options, client), options.seconds)
-    of = Names(client).of
+    found = client.question(options.channel, _data(options), options.to, options.seconds)
+    of = found.name
     lines = [f"{of(node)}: {data.decode(errors='replace').rstrip()}" for node, data in found.answers.items()]
     lines += [f"{of(node)}: went down before it answered" for node in found.down]
     lines += [f"{of(node)}: no answer within {options.seconds:g} s" for node in found.missing]
@@ -117,7 +101,7 @@ def ask(options: argparse.Namespace) -> int:
         "down": [of(node) for node in found.down],
         "missing": [of(node) for node in found.missing],
     }
-    _print(options, answer, "\n".join(lines))
+    tell(options, answer, "\n".join(lines))
     return 1 if found.missing else 0
 
 
@@ -139,42 +123,22 @@ def listen(options: argparse.Namespace) -> int:
 
 def _listen(options: argparse.Namespace, channels: list[str] | None, with_events: bool, count: int | None) -> int:
     from ..client.agent import Client
+    from ..client.protocol import called
 
-    client = Client()
-    names = Names(client)
-    listening = client.listen(channels, with_events)
+    listening = Client().listen(channels, with_events)
     if with_events and not getattr(options, "raw", False):
         members = sorted(listening.members)
         side = "decides" if listening.quorate else "does not decide"
         begun = {"event": "view", "position": listening.position, "members": members, "quorate": listening.quorate}
-        begun["names"] = {str(node): names.of(node) for node in members}
-        text = f"at position {listening.position}: {', '.join(map(names.of, members))} on the bus; this node {side}"
-        _print(options, begun, text)
-    return _follow(options, listening, count, names)
+        names = {node: listening.names.get(node) or called(node) for node in members}
+        begun["names"] = {str(node): name for node, name in names.items()}
+        there = ", ".join(names.values())
+        text = f"at position {listening.position}: {there} on the bus; this node {side}"
+        tell(options, begun, text)
+    return _follow(options, listening, count)
 
 
-class Names:
-    """The nodes' names by number; asked for again when one has come that is not known."""
-
-    def __init__(self, client: Client) -> None:
-        self._known: dict[int, str] = {}
-        self._learn(client)
-
-    def _learn(self, client: Client) -> None:
-        for row in client.ask("members")["members"]:
-            self._known[row["node"]] = row["name"] or f"node {row['node']}"
-
-    def of(self, node: int) -> str:
-        if node not in self._known:
-            from ..client.agent import Client
-
-            self._known[node] = f"node {node}"
-            with contextlib.suppress(O2cbError), Client() as client:
-                self._learn(client)
-        return self._known[node]
-
-
-def _follow(options: argparse.Namespace, listening: Any, count: int | None, names: Names) -> int:
+def _follow(options: argparse.Namespace, listening: Any, count: int | None) -> int:
     deadline = None if options.seconds is None else time.monotonic() + options.seconds
     while count is None or count > 0:
         event = listening.next(None if deadline is None else max(deadline - time.monotonic(), 0.0))
@@ -184,21 +148,22 @@ def _follow(options: argparse.Namespace, listening: Any, count: int | None, name
             sys.stderr.write(f"o2ctl: {event.facts['error']}\n")
             return 1
         is_message = event.facts["event"] == "message"
-        name = names.of(event.facts["node"]) if "node" in event.facts else ""
         if getattr(options, "raw", False):
             sys.stdout.buffer.write(event.data)
         elif options.json:
             more = {"data": in_json(event.data)} if is_message else {}
-            sys.stdout.write(json.dumps({**event.facts, **({"name": name} if name else {}), **more}) + "\n")
+            name = {"name": event.name} if event.name else {}
+            sys.stdout.write(json.dumps({**event.facts, **name, **more}) + "\n")
         else:
-            sys.stdout.write((_message_words(event, name) if is_message else _event_words(event.facts, name)) + "\n")
+            sys.stdout.write((_message_words(event) if is_message else _event_words(event)) + "\n")
         sys.stdout.flush()
         count = None if count is None else count - is_message
     return 0
 
 
-def _event_words(facts: dict[str, Any], name: str) -> str:
-    now = time.strftime("%Y-%m-%d %H:%M:%S")
+def _event_words(event: Event) -> str:
+    facts = event.facts
+    now = when(time.time())
     if facts["event"] == "quorum":
         return f"{now}  this node {'decides' if facts['quorate'] else 'does not decide any more'}"
     words = {
@@ -209,24 +174,10 @@ def _event_words(facts: dict[str, Any], name: str) -> str:
         "back": "answers again",
     }
     place = f" at position {facts['position']}" if "position" in facts else ""
-    return f"{now}  {name}: {words[facts['event']]}{place}"
+    return f"{now}  {event.name}: {words[facts['event']]}{place}"
 
 
-def _message_words(event: Event, name: str) -> str:
+def _message_words(event: Event) -> str:
     facts = event.facts
     data = event.data.decode(errors="replace")
-    return f"{facts['position']}  {name}  {facts['channel']}: {data}"
-
-
-def in_json(data: bytes) -> Any:
-    """Data in JSON: as text where they are UTF-8, else as base64 in a table."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
-
-
-def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
-    sys.stdout.write((json.dumps(answer) if options.json else text) + "\n")
-    sys.stdout.flush()
-    return 0
+    return f"{facts['position']}  {event.name}  {facts['channel']}: {data}"

@@ -10,9 +10,9 @@ The agent's client is imported when it is used: every other command of o2ctl sta
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import Any
+
+from .output import table, tell
 
 
 def add(areas: Any, verb: Any) -> None:
@@ -45,35 +45,34 @@ def _ask(op: str, **more: Any) -> dict[str, Any]:
 
 def show(options: argparse.Namespace) -> int:
     answer = _ask("resources")
-    rows = [("resource", "state", "node", "token", "parts")]
+    rows = []
     for one in answer["resources"]:
-        parts = ", ".join(f"{part['part']} {part['state']}" for part in one["parts"]) if one["held"] else "-"
-        rows.append((one["name"], one["state"], one["node"] or "-", str(one["token"] or "-"), parts))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        parts = ", ".join(f"{part['part']} {part['state']}" for part in one["parts"]) if one["held"] else None
+        rows.append((one["name"], one["state"], one["node"], one["token"] or None, parts))
+    lines = [table(("resource", "state", "node", "token", "parts"), rows)]
     lines += [f"{one['name']}: {one['error']}" for one in answer["resources"] if one["error"]]
-    return _print(options, answer, "\n".join(lines))
+    return tell(options, answer, "\n".join(lines))
 
 
 def move(options: argparse.Namespace) -> int:
     answer = _ask("move", name=options.name, node=options.node)
     text = f"is going to {options.node}" if answer["changed"] else f"runs on {options.node} already"
-    return _print(options, answer, f"{options.name} {text}")
+    return tell(options, answer, f"{options.name} {text}")
 
 
 def clear(options: argparse.Namespace) -> int:
     answer = _ask("clear", name=options.name)
-    return _print(options, answer, f"{options.name}: {'cleared' if answer['changed'] else 'nothing was wrong'}")
+    return tell(options, answer, f"{options.name}: {'cleared' if answer['changed'] else 'nothing was wrong'}")
 
 
 def drain(options: argparse.Namespace) -> int:
     answer = _ask("drain")
-    return _print(options, answer, f"drained: {answer['held']} resource(s) still have to stop here")
+    return tell(options, answer, f"drained: {answer['held']} resource(s) still have to stop here")
 
 
 def resume(options: argparse.Namespace) -> int:
     answer = _ask("resume")
-    return _print(options, answer, "this node takes resources" + (" again" if answer["changed"] else ""))
+    return tell(options, answer, "this node takes resources" + (" again" if answer["changed"] else ""))
 
 
 def status(options: argparse.Namespace) -> int:
@@ -84,14 +83,9 @@ def status(options: argparse.Namespace) -> int:
         "it is drained: `o2ctl node resume` ends that" if answer["drained"] else "it takes resources",
         *(f"{name}: {text}" for name, text in answer["errors"].items()),
     ]
-    return _print(options, answer, "\n".join(lines))
+    return tell(options, answer, "\n".join(lines))
 
 
 def reload(options: argparse.Namespace) -> int:
     answer = _ask("reload")
-    return _print(options, answer, "reloaded" if answer["changed"] else "nothing has changed")
-
-
-def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> int:
-    sys.stdout.write((json.dumps(answer) if options.json else text) + "\n")
-    return 0
+    return tell(options, answer, "reloaded" if answer["changed"] else "nothing has changed")

@@ -10,13 +10,11 @@ What looks at machines is imported when it is used: every other command of o2ctl
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..locks.token import SECOND
+from .output import table, tell, when
 
 if TYPE_CHECKING:
     from ..vm.overview import Row
@@ -39,10 +37,8 @@ def show(options: argparse.Namespace) -> int:
     from ..vm import looking
 
     found = looking.rows(options.names)
-    if options.json:
-        return _print(json.dumps({"machines": [asdict(row) for row in found]}))
-    lines = [table(found), *(f"{row.name}: {row.remedy}" for row in found if row.remedy)]
-    return _print("\n".join(lines))
+    lines = [_table(found), *(f"{row.name}: {row.remedy}" for row in found if row.remedy)]
+    return tell(options, {"machines": [asdict(row) for row in found]}, "\n".join(lines))
 
 
 def check(options: argparse.Namespace) -> int:
@@ -51,11 +47,9 @@ def check(options: argparse.Namespace) -> int:
 
     wrong = looking.unsettled(looking.here())
     problems = {one: looking.check(one) for one in wrong}
-    if options.json:
-        machines = [{"uuid": one.uuid, "name": one.name, "problem": text} for one, text in problems.items()]
-        _print(json.dumps({"machines": machines}))
-    else:
-        _print("\n".join([text or f"{one}: in order now" for one, text in problems.items()] or ["all is in order"]))
+    machines = [{"uuid": one.uuid, "name": one.name, "problem": text} for one, text in problems.items()]
+    lines = [text or f"{one}: in order now" for one, text in problems.items()] or ["all is in order"]
+    tell(options, {"machines": machines}, "\n".join(lines))
     return FAILED if any(problems.values()) else 0
 
 
@@ -63,25 +57,13 @@ def release(options: argparse.Namespace) -> int:
     from ..vm import looking
 
     one, released = looking.release(options.name, options.force)
-    if options.json:
-        return _print(json.dumps({"uuid": one.uuid, "name": one.name, "released": released}))
-    return _print(f"{one}: {'released' if released else 'was not held by this node'}")
+    text = f"{one}: {'released' if released else 'was not held by this node'}"
+    return tell(options, {"uuid": one.uuid, "name": one.name, "released": released}, text)
 
 
-def table(rows: list[Row]) -> str:
-    lines = [("machine", "uuid", "state", "node", "since", "token")]
-    for row in rows:
-        since = "-" if row.since is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.since / SECOND))
-        node = "-" if row.node is None else str(row.node)
-        lines.append((_shown(row.name), row.uuid, row.state, node, since, "-" if row.token is None else str(row.token)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
-
-
-def _shown(name: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in name)
-
-
-def _print(text: str) -> int:
-    sys.stdout.write(f"{text}\n")
-    return 0
+def _table(rows: list[Row]) -> str:
+    since = [None if row.since is None else when(row.since / SECOND) for row in rows]
+    return table(
+        ("machine", "uuid", "state", "node", "since", "token"),
+        [(row.name, row.uuid, row.state, row.node, moment, row.token) for row, moment in zip(rows, since)],
+    )

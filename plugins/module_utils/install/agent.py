@@ -16,6 +16,7 @@ from typing import Any
 from ..agent import configuration, daemon, hooks, place, service
 from ..agent.configuration import Settings
 from ..base import files, wire
+from ..base.changes import Changes, present
 from ..base.errors import O2cbError
 from ..base.systemd import Systemd
 from ..client.agent import Client
@@ -25,7 +26,6 @@ from ..locks import holding, names
 from ..o2cb import keeping, units
 from ..resources import resource
 from ..transport import authority, corosync, credentials
-from .boot import Plan
 
 TURN_SECONDS = 600.0
 """So long the upgrade of one node waits for those of others."""
@@ -34,7 +34,7 @@ BACK_SECONDS = 60.0
 PAUSE = 0.2
 
 
-def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
+def plan(options: Mapping[str, Any], systemd: Systemd) -> Changes:
     """Compare and plan. Raises O2cbError when a resource is defined wrongly, or runs where the agent is to go."""
     if options["state"] == "absent":
         return _absent(systemd)
@@ -44,12 +44,11 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
         if one.name in wanted:
             raise O2cbError(f"resource {one.name} is defined twice")
         wanted[one.name] = one
-    result = Plan()
+    result = Changes()
     after = corosync.SERVICE if options["transport"] == configuration.COROSYNC else ""
-    _text(result, service.PATH, service.service(after))
-    _text(result, service.STOP_PATH, service.stop_service())
-    if result.actions:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+    texts = {service.PATH: service.service(after), service.STOP_PATH: service.stop_service()}
+    if result.write_all(texts):
+        result.tell("reload systemd", systemd, "daemon-reload")
     before = len(result.actions)
     settings = Settings(
         options["on_stop"],
@@ -59,12 +58,12 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
         options["port"],
     )
     alone = _carried_otherwise(settings)
-    _text(result, configuration.SETTINGS, json.dumps(asdict(settings), indent=1) + "\n")
+    result.write(configuration.SETTINGS, json.dumps(asdict(settings), indent=1) + "\n")
     have = {name[: -len(configuration.ENDING)] for name in files.names(configuration.RESOURCES)}
     for name in sorted(have - set(wanted)) if options["purge"] else []:
         _remove(result, configuration.path(name))
     for name, one in sorted(wanted.items()):
-        _text(result, configuration.path(name), one.as_definition())
+        result.write(configuration.path(name), one.as_definition())
     stay = {} if options["purge"] else {name: one for name, one in _present().items() if name not in wanted}
     problem = resource.problems({**stay, **wanted})
     if problem:
@@ -92,12 +91,10 @@ def _carried_otherwise(wanted: Settings) -> bool:
     return (have.transport, have.port) != (wanted.transport, wanted.port)
 
 
-def _start(result: Plan, systemd: Systemd, changed: bool, alone: bool) -> None:
-    if systemd.disabled((service.SERVICE,)):
-        result.add(f"enable {service.SERVICE}", lambda: systemd.tell("enable", service.SERVICE))
-    if not systemd.active(service.SERVICE):
-        result.add(f"start {service.SERVICE}", lambda: systemd.tell("start", service.SERVICE))
-    elif files.read(service.COPY) is not None and _bytes(service.COPY) != _bytes(units.PROGRAM):
+def _start(result: Changes, systemd: Systemd, changed: bool, alone: bool) -> None:
+    if not result.enable_and_start(systemd, service.SERVICE):
+        return
+    if files.read(service.COPY) is not None and _bytes(service.COPY) != _bytes(units.PROGRAM):
         result.add(f"upgrade {service.SERVICE}", lambda: _end(systemd) if alone else _upgrade(systemd))
     elif changed:
         result.add("reload o2agent", _reload)
@@ -147,20 +144,20 @@ def _bytes(path: str) -> bytes:
         return b""
 
 
-def _absent(systemd: Systemd) -> Plan:
+def _absent(systemd: Systemd) -> Changes:
     """Refused while a resource runs here: nobody would look after it, and its lock would stay for ever."""
     _refuse_while_held()
-    result = Plan()
-    units_present = [path for path in (service.PATH, service.STOP_PATH) if os.path.lexists(path)]
-    if service.PATH in units_present:
+    result = Changes()
+    units_here = present((service.PATH, service.STOP_PATH))
+    if service.PATH in units_here:
         result.add(f"stop {service.SERVICE}", lambda: _stop(systemd))
     definitions = [os.path.join(configuration.RESOURCES, name) for name in files.names(configuration.RESOURCES)]
     secrets = [authority.AUTHORITY, credentials.TRUSTED, credentials.OWN]
     written = [*secrets, *definitions, configuration.SETTINGS, configuration.DRAINED, place.INCARNATION]
-    for path in [*units_present, *(path for path in written if os.path.lexists(path))]:
+    for path in [*units_here, *present(written)]:
         _remove(result, path)
-    if units_present:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+    if units_here:
+        result.tell("reload systemd", systemd, "daemon-reload")
     return result
 
 
@@ -196,15 +193,6 @@ def _locks() -> Iterator[Mapping[str, Any]]:
     return (lock for lock in Keeper().locks() if (lock["domain"], lock["kind"]) == (names.AGENT_DOMAIN, holding.NODE))
 
 
-def _text(result: Plan, path: str, text: str) -> None:
-    old = files.read(path)
-    if old != text:
-        result.add(f"write {path}", lambda: files.write(path, text))
-        result.add_diff(path, old or "", text)
-
-
-def _remove(result: Plan, path: str) -> None:
+def _remove(result: Changes, path: str) -> None:
     ours = path.startswith((configuration.DIRECTORY, os.path.dirname(configuration.DRAINED)))
-    remove = files.remove_with_directory if ours else files.remove
-    result.add(f"remove {path}", lambda: remove(path))
-    result.add_diff(path, "present\n", "")
+    result.remove(path, with_directory=ours)

@@ -20,37 +20,17 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..base import files, programs
+from ..base.changes import Changes, present
 from ..base.errors import O2cbError
 from ..base.systemd import Systemd
 from ..o2cb import keeping, kernel, units
 
 IN_PROGRAM = {units.MAN_PAGE: "ocfs2_o2cb/ctl/o2ctl.8", units.COMPLETION: "ocfs2_o2cb/ctl/o2ctl.bash"}
 """Installed files that are copies of files in the program, by their names there."""
-
-
-@dataclass
-class Plan:
-    """What will be done, in this order; `actions` tells it, `diff` shows it, `apply` does it."""
-
-    actions: list[str] = field(default_factory=list)
-    diff: list[dict[str, str]] = field(default_factory=list)
-    _steps: list[Callable[[], object]] = field(default_factory=list)
-
-    def add(self, action: str, step: Callable[[], object]) -> None:
-        self.actions.append(action)
-        self._steps.append(step)
-
-    def add_diff(self, path: str, before: str, after: str) -> None:
-        self.diff.append({"before_header": path, "after_header": path, "before": before, "after": after})
-
-    def apply(self) -> None:
-        for step in self._steps:
-            step()
 
 
 def installed() -> bytes:
@@ -77,7 +57,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def plan(options: Mapping[str, Any], program: bytes, systemd: Systemd) -> Plan:
+def plan(options: Mapping[str, Any], program: bytes, systemd: Systemd) -> Changes:
     """Compare and plan; `program` is not looked at where the state is to be absent.
 
     Raises O2cbError for a mount point or a sysctl that cannot be.
@@ -90,34 +70,30 @@ def plan(options: Mapping[str, Any], program: bytes, systemd: Systemd) -> Plan:
     if options["state"] == "absent":
         return _absent(systemd, unit, unit_path)
     sysctl = {str(key): str(value) for key, value in options["sysctl"].items()}
-    result = Plan()
+    result = Changes()
     _program(result, program)
     upgraded = bool(result.actions)
-    before = len(result.actions)
-    _text(result, units.DROP_IN, units.drop_in(int(options["device_wait"]), unit))
-    _text(result, unit_path, units.mount_unit(mount))
+    wanted = {units.DROP_IN: units.drop_in(int(options["device_wait"]), unit), unit_path: units.mount_unit(mount)}
     if options["locks"]:
-        _text(result, units.KEEPER, units.keeper())
-    if len(result.actions) > before:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+        wanted[units.KEEPER] = units.keeper()
+    if result.write_all(wanted):
+        result.tell("reload systemd", systemd, "daemon-reload")
     if options["locks"]:
-        if _text(result, units.SYSUSERS, units.sysusers()):
+        if result.write(units.SYSUSERS, units.sysusers()):
             result.add("create the user and group o2keep", _create_users)
-        _text(result, units.O2CTL, units.o2ctl(), mode=0o755)
-        for path, text in _texts_of(program).items():
-            _text(result, path, text)
+        result.write(units.O2CTL, units.o2ctl(), 0o755)
+        result.write_all(_texts_of(program))
     else:
         if os.path.lexists(units.KEEPER):
             result.add(f"end {units.KEEPER_SERVICE}", lambda: _end_keeper(systemd))
-        _remove(result, [path for path in (units.O2CTL, units.SYSUSERS, *IN_PROGRAM) if os.path.lexists(path)])
+        _remove(result, present((units.O2CTL, units.SYSUSERS, *IN_PROGRAM)))
     if options["locks"] and upgraded and keeping.runs():
-        result.add("upgrade o2keep", lambda: systemd.tell("kill", "--kill-who=main", units.KEEPER_SERVICE))
-    _text(result, units.MODULES_LOAD, units.modules_load(kernel.MODULES))
-    _text(result, units.SYSCTL, units.sysctl(sysctl))
+        result.tell("upgrade o2keep", systemd, "kill", "--kill-who=main", units.KEEPER_SERVICE)
+    result.write(units.MODULES_LOAD, units.modules_load(kernel.MODULES))
+    result.write(units.SYSCTL, units.sysctl(sysctl))
     for key, value in sorted(sysctl.items()):
         _sysctl(result, key, value)
-    for name in systemd.disabled((units.SERVICE, unit, *((units.KEEPER_SERVICE,) if options["locks"] else ()))):
-        result.add(f"enable {name}", lambda name=name: systemd.tell("enable", name))  # type: ignore[misc]
+    result.enable(systemd, (units.SERVICE, unit, *((units.KEEPER_SERVICE,) if options["locks"] else ())))
     return result
 
 
@@ -132,13 +108,13 @@ def _texts_of(program: bytes) -> dict[str, str]:
         ) from None
 
 
-def _program(result: Plan, data: bytes) -> None:
+def _program(result: Changes, data: bytes) -> None:
     old = installed()
     if old == data:
         return
     text = data.decode("latin-1")
     result.add(f"write {units.PROGRAM}", lambda: files.write(units.PROGRAM, text, encoding="latin-1"))
-    result.add_diff(units.PROGRAM, f"sha256 {sha256(old)}\n" if old else "", f"sha256 {sha256(data)}\n")
+    result.show(units.PROGRAM, f"sha256 {sha256(old)}\n" if old else "", f"sha256 {sha256(data)}\n")
 
 
 def _create_users() -> None:
@@ -147,24 +123,14 @@ def _create_users() -> None:
         raise O2cbError(f"systemd-sysusers cannot create the user o2keep: {problem.strip()}")
 
 
-def _text(result: Plan, path: str, text: str, mode: int = 0o644) -> bool:
-    """Write a file where it is not so. Whether it is to be written."""
-    old = files.read(path)
-    if old == text:
-        return False
-    result.add(f"write {path}", lambda: files.write(path, text, mode))
-    result.add_diff(path, old or "", text)
-    return True
-
-
-def _sysctl(result: Plan, key: str, value: str) -> None:
+def _sysctl(result: Changes, key: str, value: str) -> None:
     path = "/proc/sys/" + key.replace(".", "/")
     if not re.fullmatch(r"[a-z0-9_.-]+", key) or not os.path.exists(path):
         raise O2cbError(f"there is no sysctl {key!r} in this kernel: correct the option sysctl")
     old = files.read_line(path)
     if old != value:
         result.add(f"set {key} to {value}", lambda: _set_sysctl(path, key, value))
-        result.add_diff(path, f"{old}\n", f"{value}\n")
+        result.show(path, f"{old}\n", f"{value}\n")
 
 
 def _set_sysctl(path: str, key: str, value: str) -> None:
@@ -191,27 +157,25 @@ def _end_keeper(systemd: Systemd) -> None:
     files.remove_with_directory(keeping.SOCKET)
 
 
-def _absent(systemd: Systemd, unit: str, unit_path: str) -> Plan:
-    result = Plan()
+def _absent(systemd: Systemd, unit: str, unit_path: str) -> Changes:
+    result = Changes()
     ours = [unit_path, units.DROP_IN, units.KEEPER, units.O2CTL, *IN_PROGRAM, units.MODULES_LOAD, units.SYSCTL]
     ours.append(units.SYSUSERS)
     ours.append(units.PROGRAM)
-    present = [path for path in ours if os.path.lexists(path)]
-    if units.KEEPER in present:
+    here = present(ours)
+    if units.KEEPER in here:
         result.add(f"end {units.KEEPER_SERVICE}", lambda: _end_keeper(systemd))
-    if unit_path in present:
-        result.add(f"stop and disable {unit}", lambda: systemd.tell("disable", "--now", unit))
-    if units.DROP_IN in present and systemd.enabled(units.SERVICE):
-        result.add(f"disable {units.SERVICE}", lambda: systemd.tell("disable", units.SERVICE))
-    _remove(result, present)
-    if present:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+    if unit_path in here:
+        result.tell(f"stop and disable {unit}", systemd, "disable", "--now", unit)
+    if units.DROP_IN in here and systemd.enabled(units.SERVICE):
+        result.tell(f"disable {units.SERVICE}", systemd, "disable", units.SERVICE)
+    _remove(result, here)
+    if here:
+        result.tell("reload systemd", systemd, "daemon-reload")
     return result
 
 
-def _remove(result: Plan, present: Sequence[str]) -> None:
+def _remove(result: Changes, paths: Sequence[str]) -> None:
     """Directories that are not only ours stay, though they may be empty then."""
-    for path in present:
-        remove = files.remove_with_directory if path in (units.DROP_IN, units.PROGRAM) else files.remove
-        result.add(f"remove {path}", lambda path=path, remove=remove: remove(path))  # type: ignore[misc]
-        result.add_diff(path, "present\n", "")
+    for path in paths:
+        result.remove(path, with_directory=path in (units.DROP_IN, units.PROGRAM))

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..base import files, programs
+from ..base.changes import Changes
 from ..base.errors import O2cbError
 from ..transport import authority
 from ..transport.authority import AUTHORITY, Authority
 from ..transport.credentials import OWN, TRUSTED
-from .boot import Plan
 
 
 def look(number: int) -> dict[str, Any]:
@@ -34,27 +34,27 @@ def look(number: int) -> dict[str, Any]:
     }
 
 
-def plan(options: Mapping[str, Any]) -> Plan:
+def plan(options: Mapping[str, Any]) -> Changes:
     """Compare and plan. Raises O2cbError for an authority that is none."""
     wanted = Authority(_whole(options["authority"]), _whole(options["authority_key"]))
     if authority.split(wanted.certificate) != [wanted.certificate] or "PRIVATE KEY" not in wanted.key:
         raise O2cbError("authority and authority_key are not one PEM certificate and its key: take them from `create`")
-    result = Plan()
+    result = Changes()
     have, old = authority.have(), authority.trusted()
     keep = [] if options["purge"] else old
     trusted = list(dict.fromkeys([*([wanted.certificate] if options["use"] else []), *keep, wanted.certificate]))
     if trusted != old:
         result.add(f"trust {len(trusted)} authorities in {TRUSTED}", lambda: files.write(TRUSTED, "".join(trusted)))
-        result.add_diff(TRUSTED, "".join(old), "".join(trusted))
+        result.show(TRUSTED, "".join(old), "".join(trusted))
     if not options["use"]:
         return result
     if have != wanted:
         result.add(f"write {AUTHORITY}", lambda: files.write(AUTHORITY, "".join(wanted), mode=0o600))
-        result.add_diff(AUTHORITY, have.certificate if have else "", wanted.certificate)
+        result.show(AUTHORITY, have.certificate if have else "", wanted.certificate)
     number = options["number"]
     if have != wanted or not authority.is_good(number, wanted.certificate, time.time()):
         result.add(f"write {OWN}", lambda: files.write(OWN, authority.issue(number, wanted), mode=0o600))
-        result.add_diff(OWN, "as before\n", f"a new certificate for node {number}\n")
+        result.show(OWN, "as before\n", f"a new certificate for node {number}\n")
     return result
 
 

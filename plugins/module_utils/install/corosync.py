@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..base import files, programs
+from ..base.changes import Changes, present
 from ..base.errors import O2cbError, join_problems
 from ..base.systemd import Systemd
 from ..o2cb import conf, model
@@ -24,7 +25,6 @@ from ..o2cb.model import Cluster, Node
 from ..o2cb.timeouts import Timeouts
 from ..transport import corosync, group
 from ..transport.corosync import AUTHKEY, DROP_IN, PATH, SERVICE
-from .boot import Plan
 
 KEY_MODE = 0o400
 UNREAD = "/run/ocfs2.o2cb.corosync"
@@ -46,7 +46,7 @@ def key_facts(create: bool) -> dict[str, Any]:
     return {"key_mark": corosync.mark_of(key), "key": base64.b64encode(key).decode()}
 
 
-def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
+def plan(options: Mapping[str, Any], systemd: Systemd) -> Changes:
     """Compare and plan. Raises O2cbError when the timeouts do not fit, or corosync here is somebody else's."""
     old = files.read(PATH)
     if options["state"] == "absent":
@@ -60,14 +60,13 @@ def plan(options: Mapping[str, Any], systemd: Systemd) -> Plan:
             f"{PATH} connects nodes and was not written by this collection: set o2cb_agent_corosync_manage to false to "
             "use this corosync as it is, or remove the file"
         )
-    result = Plan()
+    result = Changes()
     text = corosync.render(cluster, options["token"], options["port"], options["quorum"])
-    if _text(result, DROP_IN, corosync.drop_in(), files.write):
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+    if result.write(DROP_IN, corosync.drop_in()):
+        result.tell("reload systemd", systemd, "daemon-reload")
     new_key = _write_key(result, options["key"])
-    changed = _text(result, PATH, text, _write)
-    if systemd.disabled((SERVICE,)):
-        result.add(f"enable {SERVICE}", lambda: systemd.tell("enable", SERVICE))
+    changed = result.write(PATH, text, write=_write)
+    result.enable(systemd, [SERVICE])
     if not systemd.active(SERVICE):
         result.add(f"start {SERVICE}", lambda: _make_read(lambda: systemd.tell("start", SERVICE)))
     elif new_key or corosync.needs_restart(old or "", text) or os.path.exists(UNREAD) or _is_another(cluster):
@@ -97,7 +96,7 @@ def _cluster(options: Mapping[str, Any]) -> Cluster:
     return cluster
 
 
-def _write_key(result: Plan, encoded: str | None) -> bool:
+def _write_key(result: Changes, encoded: str | None) -> bool:
     """Whether the key is a new one."""
     old = _key()
     key = old if encoded is None else _decoded(encoded)
@@ -105,7 +104,7 @@ def _write_key(result: Plan, encoded: str | None) -> bool:
         raise O2cbError(f"{AUTHKEY} is not there: give the option key, which another node returns with create=true")
     if key != old:
         result.add(f"write {AUTHKEY}", lambda: _write(AUTHKEY, key.decode(_ENCODING), KEY_MODE, _ENCODING))
-        result.add_diff(AUTHKEY, f"key {corosync.mark_of(old)}\n" if old else "", f"key {corosync.mark_of(key)}\n")
+        result.show(AUTHKEY, f"key {corosync.mark_of(old)}\n" if old else "", f"key {corosync.mark_of(key)}\n")
     if old and os.stat(AUTHKEY).st_mode & 0o777 != KEY_MODE:
         result.add(f"set the mode of {AUTHKEY}", lambda: os.chmod(AUTHKEY, KEY_MODE))
     return key != old
@@ -152,27 +151,16 @@ def _reload() -> None:
         raise O2cbError(f"corosync-cfgtool -R: {(errors or output).strip()}: `journalctl -u corosync` has the reason")
 
 
-def _absent(old: str | None, systemd: Systemd) -> Plan:
+def _absent(old: str | None, systemd: Systemd) -> Changes:
     """Only what this collection has set up."""
-    result = Plan()
+    result = Changes()
     if old is None or not corosync.is_ours(old):
         return result
-    present = [path for path in (PATH, AUTHKEY, DROP_IN, UNREAD) if os.path.lexists(path)]
+    here = present((PATH, AUTHKEY, DROP_IN, UNREAD))
     if systemd.active(SERVICE) or systemd.enabled(SERVICE):
-        result.add(f"stop and disable {SERVICE}", lambda: systemd.tell("disable", "--now", SERVICE))
-    for path in present:
-        remove = files.remove_with_directory if path == DROP_IN else files.remove
-        result.add(f"remove {path}", lambda path=path, remove=remove: remove(path))  # type: ignore[misc]
-        result.add_diff(path, "present\n", "")
-    if DROP_IN in present:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+        result.tell(f"stop and disable {SERVICE}", systemd, "disable", "--now", SERVICE)
+    for path in here:
+        result.remove(path, with_directory=path == DROP_IN)
+    if DROP_IN in here:
+        result.tell("reload systemd", systemd, "daemon-reload")
     return result
-
-
-def _text(result: Plan, path: str, text: str, write: Callable[[str, str], None]) -> bool:
-    old = files.read(path)
-    if old == text:
-        return False
-    result.add(f"write {path}", lambda: write(path, text))
-    result.add_diff(path, old or "", text)
-    return True

@@ -11,19 +11,19 @@ from typing import Any
 
 from ..agent import configuration
 from ..base import files
+from ..base.changes import Changes
 from ..base.errors import O2cbError
 from ..client.agent import Client
 from ..resources import resource
 from ..resources.resource import STARTED, STOPPED, Resource
-from .boot import Plan
 
 ABSENT = "absent"
 _OPTIONS = ("parts", "nodes", "prefer", "sticky", "check_interval", "attempts", "window", "backoff")
 
 
-def plan(options: Mapping[str, Any], client: Client) -> Plan:
+def plan(options: Mapping[str, Any], client: Client) -> Changes:
     """Compare and plan. Raises O2cbError for what cannot be."""
-    result = Plan()
+    result = Changes()
     if options["drain"] is not None:
         _drain(result, bool(options["drain"]), client)
     if options["name"] is not None:
@@ -51,7 +51,7 @@ def wait(options: Mapping[str, Any], client: Client) -> dict[str, Any] | None:
 
 def _runs(found: Mapping[str, Any]) -> bool:
     """As far as this node knows: of another one it knows that it holds the lock."""
-    return not found["held"] or found["state"] == "runs here"
+    return not found["held"] or bool(found["runs"])
 
 
 def _wait_until_empty(client: Client, seconds: float) -> None:
@@ -59,25 +59,24 @@ def _wait_until_empty(client: Client, seconds: float) -> None:
         client.wait(one["name"], lambda found: found is None or not found["held"], seconds)
 
 
-def _drain(result: Plan, drain: bool, client: Client) -> None:
+def _drain(result: Changes, drain: bool, client: Client) -> None:
     if client.ask("status")["drained"] != drain:
         verb = "drain" if drain else "resume"
         result.add(f"{verb} this node", lambda: _order(client, verb))
-        result.add_diff("drained", f"{not drain}\n", f"{drain}\n")
+        result.show("drained", f"{not drain}\n", f"{drain}\n")
 
 
 def _order(client: Client, verb: str, **more: Any) -> None:
     client.ask(verb, **more)
 
 
-def _define(result: Plan, options: Mapping[str, Any], client: Client) -> None:
+def _define(result: Changes, options: Mapping[str, Any], client: Client) -> None:
     name = options["name"]
     path = configuration.path(name)
     old = files.read(path)
     if options["state"] == ABSENT:
         if old is not None:
-            result.add(f"remove {path}", lambda: files.remove(path))
-            result.add_diff(path, old, "")
+            result.remove(path, before=old)
             result.add("reload o2agent", lambda: _order(client, "reload"))
         return
     wanted = _wanted(options, old, path)
@@ -87,8 +86,7 @@ def _define(result: Plan, options: Mapping[str, Any], client: Client) -> None:
         raise O2cbError(problem)
     text = wanted.as_definition()
     if old is None or resource.parse(old, path) != wanted:
-        result.add(f"write {path}", lambda: files.write(path, text))
-        result.add_diff(path, old or "", text)
+        result.write(path, text)
         result.add("reload o2agent", lambda: _order(client, "reload"))
     seen = client.resource(name)
     if options["clear"] and seen is not None and (seen["error"] or seen["retry_in"]):
@@ -97,13 +95,13 @@ def _define(result: Plan, options: Mapping[str, Any], client: Client) -> None:
         _move(result, options["move"], name, seen, client)
 
 
-def _move(result: Plan, target: str, name: str, seen: Mapping[str, Any] | None, client: Client) -> None:
+def _move(result: Changes, target: str, name: str, seen: Mapping[str, Any] | None, client: Client) -> None:
     """Where it runs and where it is to run give the order: the others only look on."""
     me = client.ask("status")["node"]
     if seen is None or seen["node"] == target or me not in (seen["node"], target):
         return
     result.add(f"move {name} to {target}", lambda: _order(client, "move", name=name, node=target))
-    result.add_diff(name, f"on {seen['node']}\n", f"on {target}\n")
+    result.show(name, f"on {seen['node']}\n", f"on {target}\n")
 
 
 def _wanted(options: Mapping[str, Any], old: str | None, path: str) -> Resource:

@@ -24,13 +24,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..base import files, programs
+from ..base.changes import Changes, present
 from ..base.errors import O2cbError, join_problems
 from ..base.systemd import Systemd
 from ..o2cb import keeping, units
 from ..vm import looking, machine, system
 from ..vm.machine import Machine
 from ..vm.overview import Here
-from .boot import Plan
 
 HOOK = "/etc/libvirt/hooks/qemu.d/ocfs2.o2cb"
 OLD_HOOK = "/etc/libvirt/hooks/qemu"
@@ -83,7 +83,7 @@ def version(run: programs.Run = programs.run) -> tuple[int, ...] | None:
     return None
 
 
-def plan(options: Mapping[str, Any], systemd: Systemd, run: programs.Run = programs.run) -> Plan:
+def plan(options: Mapping[str, Any], systemd: Systemd, run: programs.Run = programs.run) -> Changes:
     """Compare and plan. Raises O2cbError where somebody's own hook is in the way, or a pattern cannot be."""
     if options["state"] == "absent":
         return _absent(systemd, bool(options["force"]))
@@ -92,17 +92,14 @@ def plan(options: Mapping[str, Any], systemd: Systemd, run: programs.Run = progr
     if problems:
         raise O2cbError(join_problems(problems))
     path, other = _places(run)
-    result = Plan()
-    _text(result, system.UNGUARDED, settings(patterns))
-    before = len(result.actions)
-    for unit, file in DROP_INS.items():
-        _text(result, file, drop_in(unit))
-    if len(result.actions) > before:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+    result = Changes()
+    result.write(system.UNGUARDED, settings(patterns))
+    if result.write_all({file: drop_in(unit) for unit, file in DROP_INS.items()}):
+        result.tell("reload systemd", systemd, "daemon-reload")
     before = len(result.actions)
     if other is not None:
         _remove(result, other)
-    _text(result, path, hook(), mode=0o755)
+    result.write(path, hook(), 0o755)
     if len(result.actions) > before:
         _reload(result, systemd)
     if keeping.runs():
@@ -128,30 +125,19 @@ def _ours(path: str) -> bool:
     return _HEAD in (files.read(path) or "")
 
 
-def _text(result: Plan, path: str, text: str, mode: int = 0o644) -> None:
-    old = files.read(path)
-    if old != text:
-        result.add(f"write {path}", lambda: files.write(path, text, mode))
-        result.add_diff(path, old or "", text)
-    elif mode == 0o755 and not os.access(path, os.X_OK):
-        result.add(f"make {path} executable", lambda: os.chmod(path, mode))
-
-
-def _remove(result: Plan, path: str) -> None:
+def _remove(result: Changes, path: str) -> None:
     # libvirt's own directories stay, though they may be empty then.
-    remove = files.remove if path in (HOOK, OLD_HOOK) else files.remove_with_directory
-    result.add(f"remove {path}", lambda: remove(path))
-    result.add_diff(path, "present\n", "")
+    result.remove(path, with_directory=path not in (HOOK, OLD_HOOK))
 
 
-def _reload(result: Plan, systemd: Systemd) -> None:
+def _reload(result: Changes, systemd: Systemd) -> None:
     """It looks for hooks only when it starts and when it is told to."""
     for unit in DAEMONS:
         if systemd.active(unit):
-            result.add(f"reload {unit}", lambda unit=unit: systemd.tell("reload", unit))  # type: ignore[misc]
+            result.tell(f"reload {unit}", systemd, "reload", unit)
 
 
-def _guard(result: Plan, here: Here) -> None:
+def _guard(result: Changes, here: Here) -> None:
     """Bring the locks of this node's machines into order, as after each start of libvirt."""
     for one in looking.unsettled(here):
         what = "guard" if here.view(one.uuid).pids else "release the lock of"
@@ -164,24 +150,24 @@ def _settle(one: Machine) -> None:
         raise O2cbError(problem)
 
 
-def _absent(systemd: Systemd, force: bool) -> Plan:
+def _absent(systemd: Systemd, force: bool) -> Changes:
     """Without the hook nobody would release the locks of machines that run: so they are released here, if forced."""
     here = looking.here() if keeping.runs() else Here([], {})
     guarded = [here.machine(uuid) for uuid in here.uuids() if here.view(uuid).run or here.view(uuid).incoming]
     run = [str(one) for one in guarded if here.view(one.uuid).pids]
     if run and not force:
         raise O2cbError(f"{join_problems(run)}: guarded and running here; end or migrate first, or use force")
-    result = Plan()
+    result = Changes()
     hooks = [path for path in (HOOK, OLD_HOOK) if _ours(path)]
     for path in hooks:
         _remove(result, path)
     if hooks:
         _reload(result, systemd)
-    drop_ins = [path for path in DROP_INS.values() if os.path.lexists(path)]
-    for path in [*drop_ins, *(path for path in (system.UNGUARDED,) if os.path.lexists(path))]:
+    drop_ins = present(DROP_INS.values())
+    for path in [*drop_ins, *present([system.UNGUARDED])]:
         _remove(result, path)
     if drop_ins:
-        result.add("reload systemd", lambda: systemd.tell("daemon-reload"))
+        result.tell("reload systemd", systemd, "daemon-reload")
     for one in guarded:
         result.add(f"release the lock of {one}", lambda one=one: looking.release(one.uuid, True))  # type: ignore[misc]
     return result

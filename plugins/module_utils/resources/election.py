@@ -291,10 +291,15 @@ def _as_candidate(resource: Resource, seen: Seen, memory: Memory) -> Step:
     return Step(Do.REST, seconds=1.0, text=f"{seen.holder} runs it" if seen.holder else "others come first")
 
 
+def runs(seen: Seen) -> bool:
+    """Whether this node has the lock, and every part runs here."""
+    return seen.held and all(state is State.RUNS for state in seen.parts)
+
+
 def describe(resource: Resource | None, seen: Seen, memory: Memory, step: Step, now: float) -> str:
     """The state in one word or two, for people."""
     if seen.held:
-        if all(state is State.RUNS for state in seen.parts):
+        if runs(seen):
             return "runs here"
         if now < memory.stuck:
             return "cannot be stopped"

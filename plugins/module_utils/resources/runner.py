@@ -100,13 +100,14 @@ class Runner:
             self.poke()
 
     def facts(self) -> dict[str, Any]:
-        """What people are told."""
+        """What people and programs are told. `state` is for people alone."""
         resource = self.resource
         return {
             "name": self.name,
             "state": election.describe(resource, self.seen, self.memory, self.step, time.monotonic()),
             "node": self.seen.me if self.seen.held else self.seen.holder or None,
             "held": self.seen.held,
+            "runs": election.runs(self.seen),
             "token": self.token if self.seen.held else None,
             "parts": [
                 {"part": str(part), "state": state.value}

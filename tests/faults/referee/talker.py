@@ -26,12 +26,13 @@ import random
 import socket
 import sys
 import time
-from typing import BinaryIO
 
 sys.path.insert(0, "/usr/local/lib/ocfs2.o2cb/o2cb.pyz")
 
 from ocfs2_o2cb.base.errors import O2cbError
+from ocfs2_o2cb.client import protocol
 from ocfs2_o2cb.client.agent import Client
+from ocfs2_o2cb.client.protocol import Conversation, Event
 
 AGAIN = 0.1
 SOCKET = "/run/o2agent/socket"
@@ -74,13 +75,11 @@ class Sender:
 
     def __init__(self, log: Notes, channel: str) -> None:
         self.log, self.channel = log, channel
-        self.open: list[str] = []
-        self.connected = False
-        self.sock: socket.socket
-        self.lines: BinaryIO
+        self.talk: Conversation[str] = Conversation()
+        self.sock: socket.socket | None = None
 
-    def connect(self) -> None:
-        while not self.connected:
+    def connect(self) -> socket.socket:
+        while self.sock is None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 sock.connect(SOCKET)
@@ -88,38 +87,45 @@ class Sender:
                 sock.close()
                 time.sleep(AGAIN)
                 continue
-            self.sock, self.lines, self.connected = sock, sock.makefile("rb"), True
+            self.sock, self.talk = sock, Conversation()
+        return self.sock
 
     def send(self, name: str, data: bytes) -> None:
-        self.connect()
-        self.open.append(name)
-        request = {"op": "send", "channel": self.channel, "length": len(data), "seconds": SECONDS}
+        sock = self.connect()
         try:
-            self.sock.sendall(json.dumps(request).encode() + b"\n" + data)
+            sock.sendall(self.talk.ask(protocol.send(self.channel, data, None, SECONDS), name))
         except OSError:
             self.lost()
 
     def answer(self) -> None:
         """Of the first that is under way."""
         try:
-            line = self.lines.readline()
-            answer = json.loads(line)
-        except (OSError, ValueError):
+            name, told = self.receive()
+        except (OSError, protocol.Broken):
             self.lost()
             return
-        name = self.open.pop(0)
-        if "position" in answer:
-            self.log.add(f"A {name} {answer['position']}")
+        if "position" in told.facts:
+            self.log.add(f"A {name} {told.facts['position']}")
         else:
-            self.log.add(f"U {name} {answer['error']}")
+            self.log.add(f"U {name} {told.facts['error']}")
             time.sleep(AGAIN)
 
+    def receive(self) -> tuple[str | None, Event]:
+        while True:
+            come: tuple[str | None, Event] | None = self.talk.next()
+            if come is not None:
+                return come
+            data = self.connect().recv(1 << 20)
+            if not data:
+                raise ConnectionResetError
+            self.talk.receive(data)
+
     def lost(self) -> None:
-        for name in self.open:
+        for name in self.talk.end():
             self.log.add(f"U {name} the agent is gone")
-        self.open = []
-        self.sock.close()
-        self.connected = False
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
 
 
 def send(path: str, channel: str, seed: str, count: str, least: str, most: str, window: str, pace: str) -> None:
@@ -132,11 +138,11 @@ def send(path: str, channel: str, seed: str, count: str, least: str, most: str, 
         identity = f"{name}-{number}"
         size = dice.randint(int(least), int(most))
         sender.send(identity, identity.encode() + b" " + noise[:size])
-        while len(sender.open) >= int(window):
+        while len(sender.talk) >= int(window):
             sender.answer()
         if float(pace):
             time.sleep(float(pace))
-    while sender.open:
+    while len(sender.talk):
         sender.answer()
     log.add("D")
 

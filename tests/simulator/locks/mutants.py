@@ -169,7 +169,7 @@ MUTANTS = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def planted(name: str) -> type[Core]:
     """The core without this rule. Raises LookupError when its lines are not there exactly once."""
     mutant = MUTANTS[name]
@@ -182,7 +182,7 @@ def planted(name: str) -> type[Core]:
     module = importlib.util.module_from_spec(spec)
     module.__package__ = genuine.__package__
     sys.modules[spec.name] = module
-    exec(compile(source.replace(mutant.old, mutant.new), str(path), "exec"), module.__dict__)  # noqa: S102
+    exec(compile(source.replace(mutant.old, mutant.new), str(path), "exec"), module.__dict__)
     return _core(module)
 
 

@@ -361,7 +361,7 @@ def test_the_next_agent_touches_nothing_that_is_as_it_should(held_here):
         (held_here / "both").write_text(BOTH.as_definition())
 
     async def watching(one, keeper, parts, until):
-        await until(lambda: one.facts()["state"] == "runs here")
+        await until(lambda: one.facts()["runs"])
         await asyncio.sleep(0.3)
         assert (parts.log, one.facts()["token"]) == ([], 7)
 
@@ -390,7 +390,7 @@ def test_parts_that_are_defined_otherwise_are_stopped_as_they_were_and_the_new_o
         one.poke()
         await until(lambda: parts.log[-3:] == ["stop /two", "stop /one", "start /one"])
         assert keeper.tokens == tokens, "the lock was not let go of"
-        await until(lambda: one.facts()["state"] == "runs here")
+        await until(lambda: one.facts()["runs"])
 
     watch(watching)
 

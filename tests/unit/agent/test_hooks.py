@@ -20,7 +20,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import hooks
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.hooks import Hooks
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import journal
 
-DOWN = {"event": "node_down", "node": 2, "incarnation": 17, "position": 40}
+DOWN = {"event": "node_down", "node": 2, "name": "node2", "incarnation": 17, "position": 40}
 QUORUM = {"event": "quorum", "quorate": False}
 
 
@@ -44,7 +44,7 @@ def with_programs(*paths: str, seconds: float = 20.0) -> Hooks:
     def listed() -> Iterator[tuple[str, str]]:
         yield from ((path, "") for path in paths)
 
-    return Hooks(lambda: {1: "node1", 2: "node2"}, lambda: True, listed, seconds)
+    return Hooks(lambda: True, listed, seconds)
 
 
 def wait_until(condition: Any, seconds: float = 20.0) -> None:
@@ -178,7 +178,7 @@ def test_one_that_hangs_is_ended_with_all_it_has_started(tmp_path, said):
     hangs = program(tmp_path / "10-hangs", "sleep 1000 &", f"echo $! > {tmp_path}/pid", "wait")
     last = program(tmp_path / "20-last", f"touch {tmp_path}/done")
     with_programs(hangs, last, seconds=0.5).run_all(DOWN)
-    assert said == [f"{hangs} at node_down 2: had not ended after 0.5 s, and was made to"]
+    assert said == [f"{hangs} at node_down node2 2: had not ended after 0.5 s, and was made to"]
     assert (tmp_path / "done").exists()
     child = int((tmp_path / "pid").read_text())
     wait_until(lambda: not Path(f"/proc/{child}").exists() or "Z" in Path(f"/proc/{child}/stat").read_text())
@@ -199,7 +199,7 @@ def test_one_that_leaves_a_process_behind_is_not_waited_for(tmp_path, said):
 
 def test_a_refusal_is_told_once_and_again_when_it_changes(said):
     answers = iter(["it is open", "it is open", "", "it is open"])
-    told = Hooks(dict, lambda: True, lambda: iter([("/bin/true", next(answers))]))
+    told = Hooks(lambda: True, lambda: iter([("/bin/true", next(answers))]))
     for _turn in range(4):
         told.run_all(DOWN)
     assert said == ["/bin/true is not run: it is open"] * 2
@@ -213,7 +213,7 @@ def test_too_many_events_are_left_out_counted_and_never_waited_for(said):
         let_go.wait(20)
         return iter(())
 
-    told = Hooks(dict, lambda: True, blocks)
+    told = Hooks(lambda: True, blocks)
     run_all = told.run_all
     told.run_all = lambda facts: (seen.append(facts), run_all(facts))  # type: ignore[method-assign,assignment]
     told.start()
@@ -242,7 +242,7 @@ def test_a_fault_of_the_program_itself_does_not_end_it(said):
         done.set()
         return iter(())
 
-    told = Hooks(dict, lambda: True, listed)
+    told = Hooks(lambda: True, listed)
     told.start()
     told.event(DOWN)
     told.event(DOWN)

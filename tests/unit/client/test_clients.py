@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import listener as listener_module
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import server as server_module
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.client import agent as client_module
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Client, event_of
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client import protocol
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Client
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.aio import AsyncClient
 
 LARGE = os.urandom(1 << 20) * 4
@@ -34,31 +32,6 @@ LARGE = os.urandom(1 << 20) * 4
 
 def run(work: Awaitable[Any]) -> Any:
     return asyncio.run(asyncio.wait_for(work, 30))  # type: ignore[arg-type]
-
-
-@given(
-    st.lists(st.tuples(st.text(max_size=5), st.binary(max_size=40)), max_size=8),
-    st.lists(st.integers(1, 50), min_size=1),
-)
-def test_a_stream_is_the_same_however_it_is_cut(messages: list[tuple[str, bytes]], cuts: list[int]):
-    whole = b"".join(
-        json.dumps({"event": name, "length": len(data)}).encode() + b"\n" + data for name, data in messages
-    )
-    received, facts, found = bytearray(), None, []
-    turn = 0
-    while whole or received:
-        cut = cuts[turn % len(cuts)]
-        turn += 1
-        received += whole[:cut]
-        whole = whole[cut:]
-        while True:
-            event, facts = event_of(received, facts)
-            if event is None:
-                break
-            found.append((event.facts["event"], event.data))
-        if not whole and facts is None and not received:
-            break
-    assert found == messages
 
 
 # both flavours say the same
@@ -171,6 +144,24 @@ def test_a_question_collects_one_answer_of_each_node_and_says_who_was_silent(age
         thread.join(5)
 
 
+def test_nodes_can_be_named_and_are_named_by_the_agent(agents):
+    others = [Client(agents.socket(node)).listen(["news"], events=True) for node in (1, 2, 3)]
+    assert others[0].names == {1: "node1", 2: "node2", 3: "node3"}
+    with Client(agents.socket(3)) as client:
+        position = client.send("news", b"x", to=["node2", 1])
+        with pytest.raises(O2cbError, match="no node 'node9' in the cluster: known are node1, node2, node3"):
+            client.send("news", b"x", to=["node9"])
+        with pytest.raises(O2cbError, match="no node True"):
+            client.send("news", b"x", to=[True])
+        assert client.question("news", b"x", to=["2"], seconds=0.1).names == {2: "node2"}
+    for one in others[:2]:
+        event = one.next(5)
+        assert (event.facts["position"], event.facts["name"], event.name) == (position, "node3", "node3")
+    agents.end(2)
+    facts = others[2].next(5).facts
+    assert (facts["event"], facts["node"], facts["name"]) == ("agent_down", 2, "node2")
+
+
 def test_a_node_that_goes_down_before_it_answers_is_told(agents):
     threading.Timer(0.3, agents.end, [2]).start()
     with Client(agents.socket(3)) as client:
@@ -266,7 +257,7 @@ def play(path: Path, talking: Callable[[socket.socket], None]) -> str:
 
 
 def test_an_agent_that_says_nothing_is_not_waited_for_longer_than_asked(tmp_path, monkeypatch):
-    monkeypatch.setattr(client_module, "SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "SECONDS", 0.3)
     path = play(tmp_path, lambda connection: time.sleep(2))
     started = time.monotonic()
     with pytest.raises(O2cbError, match="did not answer"):
@@ -275,7 +266,7 @@ def test_an_agent_that_says_nothing_is_not_waited_for_longer_than_asked(tmp_path
     async def talk() -> None:
         async with AsyncClient(path) as bus:
             with pytest.raises(O2cbError, match="did not answer"):
-                await bus.exchange("members", b"", 0.3)
+                await bus.exchange(protocol.Request("members", b"", {}, 0.3))
 
     run(talk())
     assert time.monotonic() - started < 4
@@ -292,7 +283,7 @@ def test_an_agent_that_answers_a_byte_at_a_time_is_not_waited_for_longer_than_as
     client = Client(play(tmp_path, drip))
     started = time.monotonic()
     with pytest.raises(O2cbError, match="did not answer"):
-        client.exchange("members", b"", 0.5)
+        client.exchange(protocol.Request("members", b"", {}, 0.5))
     assert time.monotonic() - started < 2
 
 
@@ -307,7 +298,7 @@ def test_after_a_missed_answer_the_next_call_gets_its_own(tmp_path):
 
     client = Client(play(tmp_path, late))
     with pytest.raises(O2cbError, match="did not answer"):
-        client.exchange("echo", b"", 0.2, text="one", sleep=0.6)
+        client.exchange(protocol.Request("echo", b"", {"text": "one", "sleep": 0.6}, 0.2))
     assert client.ask("echo", text="two") == {"text": "two"}
 
 

@@ -20,14 +20,14 @@ SOURCE = Path(__file__).parents[3] / "extensions/eda/plugins/event_source/bus.py
 BUS = runpy.run_path(str(SOURCE))
 """As ansible-rulebook loads it."""
 
-MEMBERS = {"members": [{"node": 1, "name": "node1"}, {"node": 2, "name": "node2"}]}
-BEGUN = {"listening": True, "node": 1, "position": 4, "members": {"1": 7, "2": 8}, "quorate": True}
+NAMES = {"1": "node1", "2": "node2"}
+BEGUN = {"listening": True, "node": 1, "position": 4, "members": {"1": 7, "2": 8}, "names": NAMES, "quorate": True}
 CONNECTED = {"type": "connected", "members": ["node1", "node2"], "quorate": True, "position": 4}
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def agent(*lines: tuple[dict[str, Any], bytes], seen: list[Any] | None = None, members: Any = None) -> Talk:
+def agent(*lines: tuple[dict[str, Any], bytes], seen: list[Any] | None = None, begun: Any = None) -> Talk:
     """One that gives these lines with their data to who listens, and hangs up."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -35,13 +35,10 @@ def agent(*lines: tuple[dict[str, Any], bytes], seen: list[Any] | None = None, m
             request = json.loads(line)
             if seen is not None:
                 seen.append(request)
-            if request["op"] == "members":
-                writer.write(json.dumps(members or MEMBERS).encode() + b"\n")
-                continue
-            writer.write(json.dumps(BEGUN).encode() + b"\n")
+            writer.write(json.dumps(begun or BEGUN).encode() + b"\n")
             for facts, data in lines:
                 length = {"length": len(data)} if facts["event"] == "message" else {}
-                writer.write(json.dumps({**facts, **length}).encode() + b"\n" + data)
+                writer.write(json.dumps({**length, **facts}).encode() + b"\n" + data)
             await writer.drain()
             break
         writer.close()
@@ -77,17 +74,17 @@ def without_via(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def message(data: bytes, **more: Any) -> tuple[dict[str, Any], bytes]:
-    return {"event": "message", "channel": "deploy", "node": 2, "position": 5, **more}, data
+    return {"event": "message", "channel": "deploy", "node": 2, "name": "node2", "position": 5, **more}, data
 
 
 def test_a_rulebook_is_told_in_order_who_goes_and_what_is_said(tmp_path):
     path = tmp_path / "socket"
     seen: list[Any] = []
-    down = ({"event": "node_down", "node": 2, "incarnation": 8, "position": 6}, b"")
+    down = ({"event": "node_down", "node": 2, "name": "node2", "incarnation": 8, "position": 6}, b"")
     side = ({"event": "quorum", "quorate": False}, b"")
     args = {"socket": str(path), "channels": ["deploy"], "retry": 0.01}
     events = follow(args, 5, path, agent(message(b"go"), down, side, seen=seen))
-    assert seen[:2] == [{"op": "members"}, {"op": "listen", "channels": ["deploy"], "events": True}]
+    assert seen[:1] == [{"op": "listen", "channels": ["deploy"], "events": True}]
     assert {event["via"] for event in events} == {str(path)}
     said = {"type": "message", "channel": "deploy", "node": 2, "name": "node2", "position": 5, "length": 2}
     assert without_via(events) == [
@@ -115,16 +112,14 @@ def test_all_channels_are_asked_for_by_a_star_and_events_can_be_left_out(tmp_pat
     seen: list[Any] = []
     lines = [({"event": "suspect", "node": 2, "incarnation": 8}, b""), message(b"go")]
     events = follow({"socket": str(path), "channels": ["*"], "events": False}, 2, path, agent(*lines, seen=seen))
-    assert seen[1]["channels"] is None
+    assert seen[0]["channels"] is None
     assert [event["type"] for event in events] == ["connected", "message"]
 
 
-def test_a_node_that_was_not_there_is_asked_for(tmp_path):
+def test_what_cannot_be_understood_ends_the_connection(tmp_path):
     path = tmp_path / "socket"
-    more = {"members": [*MEMBERS["members"], {"node": 3, "name": "node3"}]}
-    joined = ({"event": "agent_up", "node": 3, "incarnation": 9, "position": 5}, b"")
-    events = follow({"socket": str(path)}, 2, path, agent(joined), agent(members=more))
-    assert events[1]["name"] == "node3"
+    events = follow({"socket": str(path)}, 2, path, agent(({"event": "message", "length": -1}, b"")))
+    assert (events[1]["type"], events[1]["error"]) == ("disconnected", "a length of -1")
 
 
 def test_it_tells_the_end_and_begins_anew_and_waits_longer_each_time(tmp_path):
@@ -169,7 +164,7 @@ def test_being_let_go_is_told_and_followed_by_a_new_beginning(tmp_path, what):
 
 def test_a_refusal_is_told(tmp_path):
     path = tmp_path / "socket"
-    (event,) = follow({"socket": str(path)}, 1, path, agent(members={"error": "you may not ask o2agent"}))
+    (event,) = follow({"socket": str(path)}, 1, path, agent(begun={"error": "you may not ask o2agent"}))
     assert event["error"] == "you may not ask o2agent"
 
 

@@ -11,16 +11,15 @@ import io
 import os
 import zlib
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import files
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.systemd import Systemd
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import boot
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import units
 from ansible_collections.ocfs2.o2cb.plugins.plugin_utils import zipapp
+from ansible_collections.ocfs2.o2cb.tests.unit.install.rooted import move
 
 PROGRAM = b"PK\x03\x04\xff\x00"
 OPTIONS = {
@@ -74,31 +73,7 @@ class Machine:
 def machine(tmp_path, monkeypatch) -> Machine:
     machine = Machine(tmp_path)
     under = machine.under
-    monkeypatch.setattr(
-        boot,
-        "files",
-        SimpleNamespace(
-            read=lambda path: files.read(under(path)),
-            read_line=lambda path: files.read_line(under(path)),
-            write=lambda path, text, *how, **more: files.write(under(path), text, *how, **more),
-            remove=lambda path: files.remove(under(path)),
-            remove_with_directory=lambda path: files.remove_with_directory(under(path)),
-        ),
-    )
-    monkeypatch.setattr(
-        boot,
-        "os",
-        SimpleNamespace(
-            path=SimpleNamespace(
-                exists=lambda path: os.path.exists(under(path)), lexists=lambda path: os.path.lexists(under(path))
-            ),
-            open=lambda path, flags: os.open(under(path), flags | os.O_TRUNC),
-            write=os.write,
-            close=os.close,
-            O_WRONLY=os.O_WRONLY,
-            O_CLOEXEC=os.O_CLOEXEC,
-        ),
-    )
+    move(monkeypatch, under, boot)
     monkeypatch.setattr(boot, "open", lambda path, mode: io.BytesIO(Path(under(path)).read_bytes()), raising=False)
     return machine
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +19,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import keeping
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import looking, system
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.machine import Machine
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.overview import Here
+from ansible_collections.ocfs2.o2cb.tests.unit.install.rooted import move
 from ansible_collections.ocfs2.o2cb.tests.unit.vm.world import UUID
 
 OPTIONS = {"state": "present", "unguarded": [], "force": False}
@@ -76,27 +76,7 @@ class Host:
 def host(tmp_path, monkeypatch) -> Host:
     host = Host(tmp_path)
     under = host.under
-    monkeypatch.setattr(
-        libvirt,
-        "files",
-        SimpleNamespace(
-            read=lambda path: files.read(under(path)),
-            write=lambda path, text, mode: files.write(under(path), text, mode),
-            remove=lambda path: files.remove(under(path)),
-            remove_with_directory=lambda path: files.remove_with_directory(under(path)),
-        ),
-    )
-    paths = SimpleNamespace(lexists=lambda path: os.path.lexists(under(path)))
-    monkeypatch.setattr(
-        libvirt,
-        "os",
-        SimpleNamespace(
-            path=paths,
-            access=lambda path, how: os.access(under(path), how),
-            chmod=lambda path, mode: os.chmod(under(path), mode),
-            X_OK=os.X_OK,
-        ),
-    )
+    move(monkeypatch, under, libvirt)
     monkeypatch.setattr(keeping, "runs", lambda: True)
     monkeypatch.setattr(looking, "here", lambda: host.here)
     monkeypatch.setattr(looking, "check", host.check)

@@ -13,6 +13,7 @@ import zlib
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.changes import Changes
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import boot as install
 from ansible_collections.ocfs2.o2cb.plugins.modules import boot
@@ -31,8 +32,8 @@ def call(capsys, **arguments: object) -> dict:
 def done(monkeypatch) -> list[str]:
     done: list[str] = []
 
-    def plan(options, program, system) -> install.Plan:
-        made = install.Plan()
+    def plan(options, program, system) -> Changes:
+        made = Changes()
         made.add(f"write {options['mount']}", lambda: done.append(options["mount"]))
         return made
 
@@ -49,7 +50,7 @@ def test_check_mode_tells_what_is_done_and_does_nothing(capsys, done, check):
 
 
 def test_an_error_becomes_a_failure_in_words(capsys, monkeypatch):
-    def refuse(options, program, system) -> install.Plan:
+    def refuse(options, program, system) -> Changes:
         raise O2cbError("there is no such sysctl", key="kernel.panic")
 
     monkeypatch.setattr(install, "installed", lambda: PROGRAM)

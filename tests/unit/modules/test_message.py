@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.agent import Answers
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client.protocol import Answers
 from ansible_collections.ocfs2.o2cb.plugins.modules import members_info, message
 
 STATES = {1: "up", 2: "suspect", 3: "node down", 12: "up"}

@@ -4,7 +4,8 @@
 
 """Event-Driven Ansible: what comes and goes in an o2cb cluster, and what is said there.
 
-ansible-rulebook runs this file by itself, so it imports nothing of the collection.
+ansible-rulebook runs this file by itself, so it imports nothing of the collection. The agent's protocol, which needs
+nothing of it either, is loaded from its place beside this one.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import importlib.util
 import json
 import shlex
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 DOCUMENTATION = r"""
@@ -86,6 +89,10 @@ EXAMPLES = r"""
     nodes: [root@node1, root@node2, root@node3]
 """
 
+PROTOCOL = "plugins/module_utils/client/protocol.py"
+"""Below the collection."""
+
+RECEIVE_BYTES = 1 << 20
 SOCKET = "/run/o2agent/socket"
 SSH = "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3".split()
 LARGEST = 65536
@@ -186,69 +193,54 @@ def _as_text(data: bytes) -> Any:
         return {"base64": base64.b64encode(data).decode()}
 
 
-def begun(facts: dict[str, Any], names: dict[int, str], via: str) -> dict[str, Any]:
+def begun(facts: dict[str, Any], via: str) -> dict[str, Any]:
     """What a rulebook is told when a connection is there."""
-    members = [names.get(int(node), str(node)) for node in facts["members"]]
+    members = [facts["names"].get(str(node), str(node)) for node in facts["members"]]
     view = {"members": members, "quorate": facts["quorate"], "position": facts["position"]}
     return {"type": "connected", "via": via, **view}
 
 
+def _protocol() -> Any:
+    """The module of the agent's protocol, as it is in this collection."""
+    path = Path(__file__).resolve().parents[4] / PROTOCOL
+    spec = importlib.util.spec_from_file_location("ocfs2_o2cb_protocol", path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018 -- a path with this ending has both
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 async def follow_socket(options: Options) -> AsyncIterator[dict[str, Any]]:
     """The agent of this node. Raises Ended, OSError and ValueError at its end."""
-    reader, writer = await asyncio.open_unix_connection(options.socket, limit=1 << 20)
+    protocol = _protocol()
+    talk = protocol.Conversation(options.largest)
+    channels = None if EVERYTHING in options.channels else list(options.channels)
+    reader, writer = await asyncio.open_unix_connection(options.socket, limit=RECEIVE_BYTES)
     try:
-        rows = (await _ask(reader, writer, {"op": "members"}))["members"]
-        names = {row["node"]: row["name"] for row in rows if row["name"]}
-        channels = None if EVERYTHING in options.channels else list(options.channels)
-        first = await _ask(reader, writer, {"op": "listen", "channels": channels, "events": True})
-        yield begun(first, names, options.socket)
+        writer.write(talk.ask(protocol.listen(channels, True), None))
+        first = await asyncio.wait_for(_come(reader, talk), ANSWER_SECONDS)
+        if "error" in first.facts:
+            raise Ended(str(first.facts["error"]))
+        yield begun(first.facts, options.socket)
         while True:
-            line = await reader.readline()
-            if not line.endswith(b"\n"):
-                raise Ended("o2agent is gone")
-            facts = json.loads(line)
-            data = await _data(reader, int(facts.get("length", 0)), options.largest)
-            node = facts.get("node")
-            if node is not None:
-                if node not in names:
-                    names.update(await _names(options.socket))
-                facts["name"] = names.get(node)
-            event = told(facts, data, options, options.socket)
+            come = await _come(reader, talk)
+            event = told(come.facts, come.data, options, options.socket)
             if event is not None:
                 yield event
     finally:
         writer.close()
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: dict[str, Any]) -> dict[str, Any]:
-    writer.write(json.dumps(request).encode() + b"\n")
-    await writer.drain()
-    line = await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
-    if not line:
-        raise Ended("o2agent is gone")
-    answer: dict[str, Any] = json.loads(line)
-    if "error" in answer:
-        raise Ended(str(answer["error"]))
-    return answer
-
-
-async def _data(reader: asyncio.StreamReader, length: int, most: int) -> bytes:
-    """What follows a line; thrown away piece by piece where it is more than is wanted."""
-    if length <= most:
-        return await reader.readexactly(length)
-    while length:
-        length -= len(await reader.readexactly(min(length, 1 << 20)))
-    return b""
-
-
-async def _names(socket: str) -> dict[int, str]:
-    """The nodes, asked for once more on a connection of its own: one has come that was not there."""
-    reader, writer = await asyncio.open_unix_connection(socket)
-    try:
-        rows = (await _ask(reader, writer, {"op": "members"}))["members"]
-    finally:
-        writer.close()
-    return {row["node"]: row["name"] for row in rows if row["name"]}
+async def _come(reader: asyncio.StreamReader, talk: Any) -> Any:
+    """The next that the agent says. Raises Ended at the end."""
+    while True:
+        come = talk.next()
+        if come is not None:
+            return come[1]
+        data = await reader.read(RECEIVE_BYTES)
+        if not data:
+            raise Ended("o2agent is gone")
+        talk.receive(data)
 
 
 async def follow_node(options: Options, node: str) -> AsyncIterator[dict[str, Any]]:
@@ -270,7 +262,7 @@ async def follow_node(options: Options, node: str) -> AsyncIterator[dict[str, An
                 raise Ended(await errors or f"{options.ssh[0]} to {node} ended with {code}")
             facts = json.loads(line)
             if facts.get("event") == "view":
-                yield begun(facts, {int(number): name for number, name in facts["names"].items()}, node)
+                yield begun(facts, node)
             event = told(facts, facts.get("data"), options, node)
             if event is not None:
                 yield event
@@ -305,8 +297,6 @@ async def main(queue: asyncio.Queue, args: dict[str, Any]) -> None:
                     connected = time.monotonic()
                 await queue.put(event)
             error = "the stream has ended"
-        except asyncio.IncompleteReadError:
-            error = "o2agent is gone"
         except asyncio.TimeoutError:
             error = f"o2agent has not answered within {ANSWER_SECONDS:g} s"
         except (Ended, OSError, ValueError, KeyError) as caught:
