@@ -8,8 +8,8 @@ died, and is whole unless the power fails in it; a node that stands still for th
 others without their value blocks, and it may do some more I/O when it goes on; a lock that nobody uses loses its value
 block; two workers of a node share one process that reads and writes the record.
 
-A fault that changes what a region holds comes only when all others have all marks: that is what the record promises to
-survive. Faults that only keep a node from a region, and those of nodes, come at any time.
+A region is set back to what it held before only when all others have all marks: that is what the record promises to
+survive. It fails, is blanked or overwritten at any time, and so are slots torn.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ DEAD_TIME = 14.0
 STEP_SECONDS = 0.06
 """Mean time between two steps of anything."""
 
+AGE_SECONDS = 0.2
+"""Beats, thaws and evictions are looked at so often."""
+
+SELF_FENCE = 12.0
+NEVER = float("inf")
 LOCKS = 2
 WORKERS = 2
 ZOMBIE_STEPS = 14
@@ -120,10 +125,16 @@ class Node:
         """Since when it stands still, or is dead."""
         self.until = 0.0
         self.evicted = False
+        self.evicted_at = 0.0
         self.budget = 0
         self.runs_since = 0.0
+        self.whole_since = NEVER
+        """Since when it beats on a majority of its regions; without, it resets itself after a while."""
+        self.lost = 0.0
         self.stalls: list[tuple[float, float]] = []
         self.granted = 0
+        self.answers = 0
+        self.tick = 0
         self.local = 0
         self.readings = itertools.count(1)
         self.tasks: list[Iterator[None]] = []
@@ -137,6 +148,7 @@ class Node:
         self.ledger = self.world.ledger(
             self.number, BOOT, self.regions, int(DEAD_TIME * 1000), local=self.local, seen=self.world.created
         )
+        self.ledger.step = self.world.mark_step
         self.lanes = {uuid: self.world.lane() for uuid in self.regions}
         self.page = (0, 0)
         self.granted = 0
@@ -151,12 +163,20 @@ class Node:
 class World:
     ledger: type[Ledger] = Ledger
     lane: type[Lane] = Lane
+    shared = False
+    """All nodes write one slot."""
 
     def __init__(self, seed: int, nodes: int, regions: int, mutant: type[World] | None = None, trace: bool = False):
         self.dice = random.Random(seed)
         self.trace: list[str] | None = [] if trace else None
         self.now = 100.0
+        self.ages = 0.0
+        self.pace = 1 / STEP_SECONDS
         self.created = False
+        self.mark_step = (rules.STEP, 2)[seed % 2]
+        """Marks that are hardly ahead of the tokens find more."""
+        self.incoming: Region | None = None
+        self.named: dict[str, Region] = {}
         self.regions = [self.region(number) for number in range(1, regions + 1)]
         self.flights: list[Flight] = []
         self.locks = [Lock() for _number in range(LOCKS)]
@@ -168,7 +188,6 @@ class World:
         self.answered = 0
         self.refused = 0
         self.retaken = 0
-        self.faults = True
         self.spare = regions
         self.exchange: Iterator[None] | None = None
         self.nodes = [Node(number, self) for number in range(1, nodes + 1)]
@@ -180,7 +199,9 @@ class World:
             node.start()
 
     def region(self, number: int) -> Region:
-        return Region(f"{number:032X}")
+        made = Region(f"{number:032X}")
+        self.named[made.uuid] = made
+        return made
 
     def floor(self) -> int:
         return 5000
@@ -190,31 +211,45 @@ class World:
             self.trace.append(f"{self.now:9.2f} {text}")
 
     def by_uuid(self, uuid: str) -> Region:
-        return next(region for region in self.regions if region.uuid == uuid)
+        return self.named[uuid]
 
     # Time
 
     def step(self) -> None:
-        self.now += self.dice.expovariate(1 / STEP_SECONDS)
-        for flight in [flight for flight in self.flights if flight.lands <= self.now]:
-            self.land(flight)
-        for node in self.nodes:
-            self._age(node)
+        self.now += self.dice.expovariate(self.pace)
+        if self.flights:
+            for flight in [flight for flight in self.flights if flight.lands <= self.now]:
+                if flight in self.flights:
+                    self.land(flight)
+        if self.now >= self.ages:
+            self.ages = self.now + AGE_SECONDS
+            for node in self.nodes:
+                self._age(node)
+            if self.damaged and self.whole():
+                self.damaged.clear()
         runnable = [node for node in self.nodes if node.runs()]
         if runnable:
             node = self.dice.choice(runnable)
             task = self.dice.choice(node.tasks)
             next(task)
-        if self.damaged and self.whole():
-            self.damaged.clear()
 
     def _age(self, node: Node) -> None:
         """Beats, thaws and evictions."""
         if node.runs():
-            beat = int(self.now) // 2 * 2 + 1000 * node.number
+            tick = int(self.now) // 2 * 2
+            if tick == node.tick:
+                return
+            node.tick, beat = tick, tick + 1000 * node.number
             for region in self.regions:
                 if node.number not in region.gone:
                     region.beats[node.number] = beat
+            reached = sum(node.number not in self.by_uuid(uuid).gone for uuid in node.regions)
+            if reached >= majority(node.regions):
+                node.whole_since = min(node.whole_since, self.now)
+            elif node.whole_since <= self.now:
+                node.whole_since, node.lost = NEVER, self.now
+            elif self.now - node.lost >= SELF_FENCE:
+                self.crash(node)
             return
         if node.stopped is not None and node.up and self.now >= node.until:
             node.stalls.append((node.stopped, self.now))
@@ -224,13 +259,15 @@ class World:
         if not node.evicted and node.stopped is not None:
             since = max(node.stopped, self.now - 10 * DEAD_TIME)
             witnesses = [other for other in self.nodes if other.runs() and not other.evicted and other is not node]
-            if any(self.now - max(since, other.runs_since) >= DEAD_TIME for other in witnesses):
+            if any(self.now - max(since, other.runs_since, other.whole_since) >= DEAD_TIME for other in witnesses):
                 self.evict(node)
-        if node.evicted and not node.up and self.faults and self.dice.random() < 0.02:
+        if not node.up and not any(other.up for other in self.nodes) and self.dice.random() < 0.01:
+            self.evict(node)
+        if node.evicted and not node.up and self.dice.random() < 0.02:
             self.boot(node)
 
     def evict(self, node: Node) -> None:
-        node.evicted = True
+        node.evicted, node.evicted_at = True, self.now
         self.note(f"node {node.number} is evicted")
         for lock in self.locks:
             if lock.holder is not None and lock.holder[0] == node.number:
@@ -242,6 +279,7 @@ class World:
         for flight in [flight for flight in self.flights if flight.node is node]:
             self.land(flight)
         node.up, node.evicted, node.stopped, node.runs_since = True, False, None, self.now
+        node.whole_since, node.lost = NEVER, self.now
         node.stalls = []
         node.flying.clear()
         node.start()
@@ -255,7 +293,9 @@ class World:
         ok = not flight.fails
         if ok:
             before = region.slots.get(slot.node)
-            if slot.node != node.number:
+            if self.shared:
+                before = None
+            elif slot.node != node.number:
                 raise Violation("I3 one writer", f"node {node.number} writes the slot of {slot.node}")
             if before is not None and before.mark > slot.mark:
                 raise Violation("I3 no mark falls", f"{before.mark} to {slot.mark} on {region.uuid[-1]}")
@@ -265,7 +305,8 @@ class World:
             if self.dice.random() < 0.2:
                 region.keep()
         if node.life != flight.life:
-            node.flying.discard(region.uuid)
+            if not any(other.node is node and other.region is region for other in self.flights):
+                node.flying.discard(region.uuid)
             return
         if node.up:
             lane = node.lanes.get(region.uuid)
@@ -275,13 +316,14 @@ class World:
 
     def fly(self, node: Node, region: Region, slot: Slot) -> None:
         """Issue a write. It lands soon, or late."""
-        if region.uuid in node.flying:
-            return  # A process before has one under way, and its lock on the region says so.
-        late = self.dice.random() < 0.06
+        busy = self.is_locked(node, region)  # A process before has one under way, and its lock on the region says so.
+        late = self.dice.random() < 0.06 and not busy
         seconds = self.dice.expovariate(1 / (12.0 if late else STEP_SECONDS))
-        self.flights.append(
-            Flight(region, slot, node, node.life, self.now + seconds, fails=node.number in region.gone)
-        )
+        fails = busy or node.number in region.gone
+        self.flights.append(Flight(region, slot, node, node.life, self.now + seconds, fails))
+
+    def is_locked(self, node: Node, region: Region) -> bool:
+        return region.uuid in node.flying
 
     def pause(self, node: Node) -> Iterator[None]:
         """One I/O of one region: anything may happen before it."""
@@ -313,8 +355,8 @@ class World:
                 other: Beat(other, sequence, 1, int(DEAD_TIME * 1000), True)
                 for other, sequence in region.beats.items()
             }
-            have = [name for name in views if name in wish.among and views[name].answers]
-            if not wish.everyone and len(have) >= majority(node.regions):
+            have = [name for name in views if name in wish.among and node.ledger.counts(views[name])]
+            if not wish.everyone and len(have) >= node.ledger.needed():
                 break
         own_clock = self.now - sum(end - start for start, end in node.stalls)
         return Reading(number, own_clock, views, beats, problems), committed
@@ -331,7 +373,7 @@ class World:
                 self.fly(node, region, following)
         for _patience in range(12):
             done = frozenset(uuid for uuid, sequence in asked.items() if node.lanes[uuid].written >= sequence)
-            if len(done) >= majority(node.regions) and self.dice.random() < 0.7:
+            if len(done) >= node.ledger.needed() and self.dice.random() < 0.7:
                 break
             yield
         return frozenset(uuid for uuid, sequence in asked.items() if node.lanes[uuid].written >= sequence)
@@ -357,7 +399,7 @@ class World:
                 fact = yield from self.write(node, wish)
 
     def _enough(self, node: Node, reading: Reading) -> bool:
-        return sum(view.answers for view in reading.views.values()) >= majority(node.regions)
+        return sum(node.ledger.counts(view) for view in reading.views.values()) >= node.ledger.needed()
 
     def _publish(self, node: Node) -> None:
         if node.ledger.mark > self.committed:
@@ -419,7 +461,7 @@ class World:
             previous, largest = lock.value, node.granted
             self.note(f"node {node.number} has lock {index} as number {order}, previous {previous}")
             yield from self.pause(node)
-            if self.without_disk(previous, mark):
+            if self.without_disk(node, previous, mark):
                 outcome: Any = (previous or 0) + 1
                 last = granted
             else:
@@ -448,7 +490,7 @@ class World:
                 raise Violation("no clocks", str(outcome))
             return
 
-    def without_disk(self, previous: int | None, mark: int) -> bool:
+    def without_disk(self, node: Node, previous: int | None, mark: int) -> bool:
         return previous is not None and previous < mark
 
     def _check_answer(self, node: Node, index: int, order: int, token: int, granted: float, last: float) -> None:
@@ -462,16 +504,17 @@ class World:
                 )
         lock.answers[order] = token
         self.answered += 1
-        have = sum(
-            uuid in self.damaged or (region.slots.get(node.number) is not None and region.slots[node.number].mark >= token)
-            for uuid in node.regions
-            for region in [self.by_uuid(uuid)]
-        )
-        if have < majority(node.regions):
-            raise Violation("I2 below the mark", f"token {token} of node {node.number}: on {have} regions")
-        for start, end in node.stalls:
-            if granted < start and end < last and end - start >= DEAD_TIME:
-                raise Violation("I8 no pause", f"node {node.number} stood still from {start:.1f} to {end:.1f}")
+        node.answers += 1
+        have = [uuid for uuid in node.regions if self._covers(uuid, token)]
+        if len(have) < majority(node.regions):
+            raise Violation("I2 below the mark", f"token {token} of node {node.number}: on {len(have)} regions")
+        if node.evicted and granted < node.evicted_at < last:
+            raise Violation("I8 no pause", f"node {node.number} was evicted at {node.evicted_at:.1f}")
+
+    def _covers(self, uuid: str, token: int) -> bool:
+        """Nobody who reads this region gives out that token again, as far as it was not changed by a fault since."""
+        view = self.by_uuid(uuid).view()
+        return uuid in self.damaged or not view.answers or view.top() >= token
 
     # Faults
 
@@ -490,8 +533,7 @@ class World:
             flight.life = -1
             if self.dice.random() < 0.5:
                 self.flights.remove(flight)
-                if self.dice.random() < 0.5 and self.may_damage(flight.region):
-                    self.damaged.add(flight.region.uuid)
+                if self.dice.random() < 0.5:
                     flight.region.slots.pop(node.number, None)
                     flight.region.bad[node.number] = TORN
                     self.note(f"torn: its slot on {flight.region.uuid[-1]}")
@@ -508,7 +550,7 @@ class World:
 
     def forget(self, node: Node) -> None:
         for flight in self.flights:
-            if flight.node is node:
+            if flight.node is node and not flight.fails:
                 node.flying.add(flight.region.uuid)
 
     def may_damage(self, region: Region) -> bool:
@@ -534,19 +576,19 @@ class World:
             self.note(f"region {region.uuid[-1]} is gone for {sorted(who)}")
         elif kind < 0.75:
             region.gone.clear()
-        elif kind < 0.95 and self.may_damage(region):
-            self.damage(region)
+        elif kind < 0.85 and region.past and self.may_damage(region):
+            self.damaged.add(region.uuid)
+            region.header, region.slots = dice.choice(region.past)
+            region.slots = dict(region.slots)
+            self.note(f"region {region.uuid[-1]} is set back")
+        elif kind < 0.95:
+            self.spoil(region)
         elif self.exchange is None and self.may_damage(region) and len(self.regions) >= 3:
             self.exchange = self.replace(region)
 
-    def damage(self, region: Region) -> None:
-        self.damaged.add(region.uuid)
-        kind = self.dice.random()
-        if kind < 0.5 or len(region.past) < 2:
-            region.header, region.slots = self.dice.choice(region.past)
-            region.slots = dict(region.slots)
-            self.note(f"region {region.uuid[-1]} is set back")
-        elif kind < 0.8:
+    def spoil(self, region: Region) -> None:
+        """It holds nothing any more, or something else: then it does not answer, and that may happen at any time."""
+        if self.dice.random() < 0.6:
             region.header, region.kind, region.slots, region.bad = None, BLANK, {}, {}
             self.note(f"region {region.uuid[-1]} is blanked")
         else:
@@ -556,7 +598,9 @@ class World:
     def mend(self) -> bool:
         """What an administrator does: give every region that has no header one again."""
         for region in self.regions:
-            if self.exchange is None and (region.header is None or (region.bad and self.dice.random() < 0.02)):
+            if region is not self.incoming and (
+                region.header is None or (region.bad and self.dice.random() < 0.02)
+            ):
                 self.admit(region)
                 return True
         return False
@@ -565,15 +609,15 @@ class World:
         """A header with M as its floor; by hand from the nodes' own files where no majority is left to tell."""
         answering = [other.view() for other in self.regions if other is not region and other.view().answers]
         if len(answering) >= majority([other.uuid for other in self.regions]):
-            floor = self.admitted(answering)
+            floor = self.admitted(self.dice.sample(answering, majority([other.uuid for other in self.regions])))
         else:
             floor = max(node.local for node in self.nodes) + rules.STEP
         headers = [view.header for view in answering if view.header]
         if floor < self.committed:
             raise Violation("I6 no floor below M", f"floor {floor} on {region.uuid[-1]}, {self.committed} is committed")
         region.header, region.kind = rules.admission(region.uuid, "lab", floor, headers), VALID
-        for number in list(region.bad):
-            del region.bad[number]
+        region.bad.clear()
+        region.keep()
         self.note(f"region {region.uuid[-1]} gets a header with floor {floor}")
 
     def admitted(self, answering: list[View]) -> int:
@@ -585,6 +629,7 @@ class World:
         new = self.region(self.spare)
         self.note(f"region {new.uuid[-1]} is added, for {old.uuid[-1]}")
         self.regions.append(new)
+        self.incoming = new
         yield from self.configure(lambda uuids: [*uuids, new.uuid])
         answering = [region.view() for region in self.regions if region.view().answers]
         while len(answering) < majority(self.regions) or any(not node.runs() for node in self.nodes):
@@ -594,6 +639,8 @@ class World:
         if floor < self.committed:
             raise Violation("I6 no floor below M", f"floor {floor}, {self.committed} is committed")
         new.header, new.kind = rules.admission(new.uuid, "lab", floor, []), VALID
+        new.keep()
+        self.incoming = None
         self.note(f"region {new.uuid[-1]} gets a header with floor {floor}")
         yield
         yield from self.configure(lambda uuids: [uuid for uuid in uuids if uuid != old.uuid])

@@ -26,7 +26,8 @@ R6  A token that is not above the mark that was committed before the lock was tr
 R7  One write at a time for a region (`Lane`). One that does not return is not repeated: it may land later, over a newer
     one. A mark never falls on a region, and never below one that was tried before.
 R8  Catching up: at the start and every few minutes each node writes M into its own slot where a region is behind. So a
-    region that was away has all marks again, those of dead nodes too, before the next one fails.
+    region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands for
+    those of others then: what a node has once read is part of R3 for all its life.
 R9  Which *definitions* a node has stands in its slot as well, as generation and digest: the largest generation of a
     majority is what exists, and one generation with two digests is a split.
 R10 Where no region has a header there is no record, and clocks decide as before; but never on a node that has seen a
@@ -163,7 +164,9 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """This node's side of the record. One batch of its generators at a time."""
+    """This node's side of the record. One of its generators at a time."""
+
+    step = STEP
 
     def __init__(
         self,
@@ -191,7 +194,7 @@ class Ledger:
         self.mark = 0
         """Committed: on a majority, and read back."""
         self.lower = 0
-        """No token of this node's lives before is above it."""
+        """Every token of this node's lives before, and of other nodes by any reading, is below it or equal."""
         self.tried = 0
         """The largest mark that this node has ever written or tried to write, as far as it can be seen."""
         self.definitions = Definitions(0, "", ())
@@ -207,14 +210,12 @@ class Ledger:
         Raises RefusedError where that goes for all of them, and NoRecordError.
         """
         last: Reading | None = None
-        base = 0
         if not self.started or any(ask.previous is None for ask in asked):
             last = yield from self._read(Read(frozenset(self.regions), whole=not self.started))
-            base = self._others(last)
-        tokens = [max(base, self.lower, ask.granted) + 1 if ask.previous is None else ask.previous + 1 for ask in asked]
+        tokens = [max(self.lower, ask.granted) + 1 if ask.previous is None else ask.previous + 1 for ask in asked]
         top = max(tokens, default=0)
         if top > self.mark:
-            last = yield from self._commit(top + STEP)
+            last = yield from self._commit(top + self.step)
         elif last is None:
             last = yield from self._read(Read(frozenset(self.regions)))
         self.lower = max(self.lower, top)
@@ -224,8 +225,8 @@ class Ledger:
         """Raise the mark ahead, for tokens about as large as this."""
         if not self.started:
             yield from self._read(Read(frozenset(self.regions), whole=True))
-        if self.mark < token + STEP // 2:
-            yield from self._commit(token + STEP)
+        if self.mark < token + self.step // 2:
+            yield from self._commit(token + self.step)
 
     def refresh(self) -> Steps[None]:
         """A reading, before locks are tried for whose tokens may be unknown."""
@@ -247,7 +248,7 @@ class Ledger:
         self.tried = mark
         yield Write(self._slots(mark, behind))
         reading = yield from self._read(Read(frozenset(self.regions), everyone=True))
-        if len(self._verified(reading, frozenset(self.regions), mark)) >= majority(self.regions):
+        if len(self._verified(reading, frozenset(self.regions), mark)) >= self.needed():
             self.mark = max(self.mark, mark)
 
     def publish(self, generation: int, digest: str) -> Steps[None]:
@@ -275,6 +276,9 @@ class Ledger:
 
     # Reading
 
+    def needed(self) -> int:
+        return majority(self.regions)
+
     def _read(self, wish: Read) -> Steps[Reading]:
         reading = yield wish
         assert isinstance(reading, Reading)
@@ -289,12 +293,12 @@ class Ledger:
             raise RefusedError(
                 f"the record on region {later[0]} is of a later version: upgrade ocfs2.o2cb on this node"
             )
-        if len(answering) < majority(self.regions):
+        if len(answering) < self.needed():
             raise self._too_few(reading, len(answering))
         top = self._top(reading)
         if not self.started:
             own = max(view.mark(self.node) for view in answering.values())
-            if self.local > top + STEP:
+            if self.local > top + self.step:
                 raise RefusedError(
                     f"this node may have given out token {self.local}, and the record on disk knows of none above "
                     f"{top}: the regions were restored or replaced by older ones. Compare /var/lib/o2keep/token of all "
@@ -313,6 +317,7 @@ class Ledger:
                 "/var/lib/o2keep/token of all nodes: `o2cb.pyz record raise TOKEN`"
             )
         self.seen = True
+        self.lower = max(self.lower, self._others(reading))
         self.writable = frozenset(uuid for uuid, view in reading.views.items() if view.header is not None)
         slots = [view.slots[self.node] for view in reading.views.values() if self.node in view.slots]
         self.tried = max([self.tried, *(slot.mark for slot in slots)])
@@ -320,16 +325,16 @@ class Ledger:
         self._remember(reading)
 
     def _is_on_majority(self, reading: Reading, mark: int) -> bool:
-        return len(self._verified(reading, frozenset(self.regions), mark)) >= majority(self.regions)
+        return len(self._verified(reading, frozenset(self.regions), mark)) >= self.needed()
 
     def _answering(self, reading: Reading) -> dict[str, View]:
         return {
             uuid: reading.views[uuid]
             for uuid in self.regions
-            if uuid in reading.views and self._counts(reading.views[uuid])
+            if uuid in reading.views and self.counts(reading.views[uuid])
         }
 
-    def _counts(self, view: View) -> bool:
+    def counts(self, view: View) -> bool:
         return view.answers
 
     def _top(self, reading: Reading) -> int:
@@ -348,9 +353,9 @@ class Ledger:
     def _too_few(self, reading: Reading, count: int) -> O2cbError:
         headers = [uuid for uuid, view in reading.views.items() if view.kind != BLANK]
         without = {uuid for uuid, view in reading.views.items() if view.kind == BLANK} | reading.placeless
-        if not headers and len(without) >= majority(self.regions) and not self.seen:
+        if not headers and len(without) >= self.needed() and not self.seen:
             return NoRecordError("the heartbeat regions have no record of tokens")
-        words = {uuid: view.trouble() for uuid, view in reading.views.items() if not self._counts(view)}
+        words = {uuid: view.trouble() for uuid, view in reading.views.items() if not self.counts(view)}
         words.update(reading.problems)
         words.update(dict.fromkeys(reading.placeless, "its blocks are as small as the disk's sectors"))
         text = "; ".join(
@@ -358,21 +363,21 @@ class Ledger:
         )
         return RefusedError(
             f"the last token of the lock is not known, and only {count} of {len(self.regions)} heartbeat regions can "
-            f"tell, {majority(self.regions)} are needed ({text}): mend the storage, or see `o2ctl keep status`"
+            f"tell, {self.needed()} are needed ({text}): mend the storage, or see `o2ctl keep status`"
         )
 
     # Writing
 
     def _commit(self, mark: int) -> Steps[Reading]:
         """R4: have this mark, or a larger one, on a majority. Returns the reading that proves it."""
-        mark = self.tried = max(mark, self.tried)
+        mark = self.tried = max(mark, self.tried, self.lower)
         acknowledged = yield Write(self._slots(mark, self.writable))
         assert isinstance(acknowledged, frozenset)
-        if len(acknowledged) < majority(self.regions):
+        if len(acknowledged) < self.needed():
             raise self._uncommitted(mark, len(acknowledged))
         last = yield from self._read(Read(acknowledged))
         verified = self._verified(last, acknowledged, mark)
-        if len(verified) < majority(self.regions):
+        if len(verified) < self.needed():
             raise self._uncommitted(mark, len(verified))
         self.mark = max(self.mark, mark)
         return last
@@ -386,7 +391,7 @@ class Ledger:
     def _uncommitted(self, mark: int, count: int) -> RefusedError:
         return RefusedError(
             f"this node's mark {mark} is on {count} of {len(self.regions)} heartbeat regions, "
-            f"{majority(self.regions)} are needed: mend the storage, or see `o2ctl keep status`"
+            f"{self.needed()} are needed: mend the storage, or see `o2ctl keep status`"
         )
 
     def _slots(self, mark: int, regions: frozenset[str]) -> dict[str, Slot]:
