@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
@@ -59,6 +60,10 @@ ZOMBIE_STEPS = 14
 """At most so much I/O of single regions does an evicted node do before it resets itself."""
 
 BOOT = "00" * 16
+
+
+Outcome = TypeVar("Outcome")
+Steps = Generator[None, None, Outcome]
 
 
 class Violation(Exception):
@@ -160,6 +165,10 @@ class Node:
         return self.up and self.stopped is None
 
 
+def sign(node: Node, ask: Asked) -> Any:
+    return node.ledger.sign([ask])
+
+
 class World:
     ledger: type[Ledger] = Ledger
     lane: type[Lane] = Lane
@@ -189,6 +198,7 @@ class World:
         self.refused = 0
         self.retaken = 0
         self.spare = regions
+        self.setbacks = 0
         self.exchange: Iterator[None] | None = None
         self.nodes = [Node(number, self) for number in range(1, nodes + 1)]
         for region in self.regions:
@@ -317,7 +327,7 @@ class World:
     def fly(self, node: Node, region: Region, slot: Slot) -> None:
         """Issue a write. It lands soon, or late."""
         busy = self.is_locked(node, region)  # A process before has one under way, and its lock on the region says so.
-        late = self.dice.random() < 0.06 and not busy
+        late = self.dice.random() < 0.1 and not busy
         seconds = self.dice.expovariate(1 / (12.0 if late else STEP_SECONDS))
         fails = busy or node.number in region.gone
         self.flights.append(Flight(region, slot, node, node.life, self.now + seconds, fails))
@@ -335,13 +345,13 @@ class World:
                 while True:
                     yield
 
-    def read(self, node: Node, wish: Read) -> Iterator[Any]:
+    def read(self, node: Node, wish: Read) -> Steps[tuple[Reading, int]]:
         """All regions, in any order, each at its own moment."""
         number = next(node.readings)
         views: dict[str, View] = {}
         beats: dict[str, dict[int, Beat]] = {}
         problems: dict[str, str] = {}
-        committed = self.committed
+        committed, setbacks = self.committed, self.setbacks
         order = list(node.regions)
         self.dice.shuffle(order)
         for uuid in order:
@@ -352,16 +362,17 @@ class World:
                 continue
             views[uuid] = region.view()
             beats[uuid] = {
-                other: Beat(other, sequence, 1, int(DEAD_TIME * 1000), True)
-                for other, sequence in region.beats.items()
+                other: Beat(other, sequence, 1, int(DEAD_TIME * 1000), True) for other, sequence in region.beats.items()
             }
             have = [name for name in views if name in wish.among and node.ledger.counts(views[name])]
             if not wish.everyone and len(have) >= node.ledger.needed():
                 break
         own_clock = self.now - sum(end - start for start, end in node.stalls)
+        if setbacks != self.setbacks:
+            committed = 0  # What it read before may be as old as what it read after.
         return Reading(number, own_clock, views, beats, problems), committed
 
-    def write(self, node: Node, wish: Write) -> Iterator[Any]:
+    def write(self, node: Node, wish: Write) -> Steps[frozenset[str]]:
         asked = {}
         for uuid, slot in wish.slots.items():
             yield from self.pause(node)
@@ -378,7 +389,7 @@ class World:
             yield
         return frozenset(uuid for uuid, sequence in asked.items() if node.lanes[uuid].written >= sequence)
 
-    def carry_out(self, node: Node, steps: Any) -> Iterator[Any]:
+    def carry_out(self, node: Node, steps: Any) -> Steps[tuple[Any, float]]:
         """Drive a generator of the ledger, and show its page to the workers. Returns (outcome, last reading's end)."""
         fact: Any = None
         last = self.now
@@ -423,7 +434,7 @@ class World:
             if node.evicted:
                 yield from self.pause(node)
                 continue
-            if self.dice.random() < (0.3 if node.due else 0.05):
+            if self.dice.random() < (0.3 if node.due else 0.02):
                 yield from self.operate(node, lambda: node.ledger.catch_up())
                 continue
             if self.dice.random() < 0.05:
@@ -431,7 +442,7 @@ class World:
                 continue
             yield from self.take(node, self.dice.randrange(LOCKS))
 
-    def operate(self, node: Node, steps: Callable[[], Any]) -> Iterator[Any]:
+    def operate(self, node: Node, steps: Callable[[], Any]) -> Steps[tuple[Any, float]]:
         """One at a time. Returns what came of it, or the error."""
         while node.busy:
             yield
@@ -465,9 +476,7 @@ class World:
                 outcome: Any = (previous or 0) + 1
                 last = granted
             else:
-                outcome, last = yield from self.operate(
-                    node, lambda: node.ledger.sign([Asked(previous, largest, since)])
-                )
+                outcome, last = yield from self.operate(node, partial(sign, node, Asked(previous, largest, since)))
                 if isinstance(outcome, list):
                     outcome = outcome[0]
             if isinstance(outcome, int):
@@ -580,9 +589,10 @@ class World:
             self.damaged.add(region.uuid)
             region.header, region.slots = dice.choice(region.past)
             region.slots = dict(region.slots)
+            self.setbacks += 1
             self.note(f"region {region.uuid[-1]} is set back")
         elif kind < 0.95:
-            self.spoil(region)
+            self.spoil(region if dice.random() < 0.4 else max(self.regions, key=lambda one: one.view().top()))
         elif self.exchange is None and self.may_damage(region) and len(self.regions) >= 3:
             self.exchange = self.replace(region)
 
@@ -598,9 +608,7 @@ class World:
     def mend(self) -> bool:
         """What an administrator does: give every region that has no header one again."""
         for region in self.regions:
-            if region is not self.incoming and (
-                region.header is None or (region.bad and self.dice.random() < 0.02)
-            ):
+            if region is not self.incoming and (region.header is None or (region.bad and self.dice.random() < 0.02)):
                 self.admit(region)
                 return True
         return False
@@ -632,7 +640,9 @@ class World:
         self.incoming = new
         yield from self.configure(lambda uuids: [*uuids, new.uuid])
         answering = [region.view() for region in self.regions if region.view().answers]
-        while len(answering) < majority(self.regions) or any(not node.runs() for node in self.nodes):
+        while len(answering) < majority([region.uuid for region in self.regions]) or any(
+            not node.runs() for node in self.nodes
+        ):
             yield
             answering = [region.view() for region in self.regions if region.view().answers]
         floor = self.admitted(answering)

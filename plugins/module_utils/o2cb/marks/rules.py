@@ -26,8 +26,8 @@ R6  A token that is not above the mark that was committed before the lock was tr
 R7  One write at a time for a region (`Lane`). One that does not return is not repeated: it may land later, over a newer
     one. A mark never falls on a region, and never below one that was tried before.
 R8  Catching up: at the start and every few minutes each node writes M into its own slot where a region is behind. So a
-    region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands for
-    those of others then: what a node has once read is part of R3 for all its life.
+    region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands
+    for those of others then: what a node has once read is part of R3 for all its life.
 R9  Which *definitions* a node has stands in its slot as well, as generation and digest: the largest generation of a
     majority is what exists, and one generation with two digests is a split.
 R10 Where no region has a header there is no record, and clocks decide as before; but never on a node that has seen a
