@@ -55,6 +55,7 @@ def _settle(world: World) -> None:
     """End all faults. Every node must get a token then."""
     world.note("no more faults")
     pace = world.pace
+    world.late = 0.0
     world.pace = 1.0
     before: dict[int, int] | None = None
     for _step in range(PATIENCE):

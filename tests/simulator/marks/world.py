@@ -74,7 +74,7 @@ class Violation(Exception):
         self.name = name
 
 
-@dataclass
+@dataclass(eq=False)
 class Region:
     """One heartbeat region: what its sectors hold."""
 
@@ -95,7 +95,7 @@ class Region:
         self.past.append((self.header, dict(self.slots)))
 
 
-@dataclass
+@dataclass(eq=False)
 class Flight:
     """A write that was issued and has not landed."""
 
@@ -140,7 +140,7 @@ class Node:
         self.granted = 0
         self.answers = 0
         self.tick = 0
-        self.local = 0
+        self.local = world.floor()
         self.readings = itertools.count(1)
         self.tasks: list[Iterator[None]] = []
         self.flying: set[str] = set()
@@ -199,6 +199,8 @@ class World:
         self.retaken = 0
         self.spare = regions
         self.setbacks = 0
+        self.late = 0.1
+        """Share of the writes that land late."""
         self.exchange: Iterator[None] | None = None
         self.nodes = [Node(number, self) for number in range(1, nodes + 1)]
         for region in self.regions:
@@ -246,13 +248,13 @@ class World:
     def _age(self, node: Node) -> None:
         """Beats, thaws and evictions."""
         if node.runs():
-            tick = int(self.now) // 2 * 2
+            tick = int(self.now)
             if tick == node.tick:
                 return
-            node.tick, beat = tick, tick + 1000 * node.number
-            for region in self.regions:
-                if node.number not in region.gone:
-                    region.beats[node.number] = beat
+            node.tick = tick
+            for index, region in enumerate(self.regions):
+                if node.number not in region.gone and (tick + index) % 2 == 0:
+                    region.beats[node.number] = tick + 1000 * node.number
             reached = sum(node.number not in self.by_uuid(uuid).gone for uuid in node.regions)
             if reached >= majority(node.regions):
                 node.whole_since = min(node.whole_since, self.now)
@@ -315,7 +317,7 @@ class World:
             if self.dice.random() < 0.2:
                 region.keep()
         if node.life != flight.life:
-            if not any(other.node is node and other.region is region for other in self.flights):
+            if not any((f.node, f.region) == (node, region) and f.life != node.life for f in self.flights):
                 node.flying.discard(region.uuid)
             return
         if node.up:
@@ -327,7 +329,7 @@ class World:
     def fly(self, node: Node, region: Region, slot: Slot) -> None:
         """Issue a write. It lands soon, or late."""
         busy = self.is_locked(node, region)  # A process before has one under way, and its lock on the region says so.
-        late = self.dice.random() < 0.1 and not busy
+        late = self.dice.random() < self.late and not busy
         seconds = self.dice.expovariate(1 / (12.0 if late else STEP_SECONDS))
         fails = busy or node.number in region.gone
         self.flights.append(Flight(region, slot, node, node.life, self.now + seconds, fails))

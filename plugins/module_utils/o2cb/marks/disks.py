@@ -27,7 +27,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from .. import blocks, devices, superblock
 from ..blocks import Beat
@@ -45,6 +45,9 @@ _REQUEST = struct.Struct("<cQII")
 
 _ANSWER = struct.Struct("<QiI")
 """The number of the request, an errno, bytes that follow."""
+
+_SAME = -1
+"""Instead of an errno: what was read is what was read before."""
 
 _PIECE = struct.Struct("<H")
 _READ, _WRITE = b"r", b"w"
@@ -70,6 +73,7 @@ class Region:
     def __init__(self, where: Place, path: str, lock_directory: str = LOCKS, flags: int = os.O_DIRECT) -> None:
         self._where, self._path, self._flags = where, path, flags
         self._descriptor = -1
+        self._last = b"", b""
         self._buffer = mmap.mmap(-1, 2 * 512 * ALIGNMENT)
         os.makedirs(lock_directory, mode=0o700, exist_ok=True)
         lock = os.path.join(lock_directory, where.uuid)
@@ -141,7 +145,8 @@ def serve(sock: socket.socket, region: Region) -> None:
         code, answer = 0, b""
         try:
             if kind == _READ:
-                answer = region.read(nodes)
+                found = region.read(nodes)
+                code, answer = (_SAME, b"") if found is None else (0, found)
             else:
                 (offset,) = struct.unpack_from("<Q", body)
                 region.write(offset, body[8:])
@@ -184,6 +189,8 @@ class Hand:
         self._number = 0
         self._read: tuple[int, int] | None = None
         self._write: Slot | None = None
+        self._last: Sectors | None = None
+        self._known: dict[int, tuple[bytes, Any]] = {}
         self.since = 0.0
         """When it was given what it does now, by `clock`."""
 
@@ -230,7 +237,6 @@ class Hand:
                 self._pid = self._start(theirs)
             self._sock = ours
         self._doing, self._number, self.since = kind, number, clock()
-        self._nodes = nodes
         self._sock.sendall(_REQUEST.pack(kind, number, nodes, len(body)) + body)
 
     def answer(self) -> tuple[int, Sectors | None] | None:
@@ -244,7 +250,7 @@ class Hand:
         number, code, size = _ANSWER.unpack(head)
         data = _receive(self._sock, size)
         kind, self._doing = self._doing, b""
-        self.problem = os.strerror(code) if code else ""
+        self.problem = os.strerror(code) if code > 0 else ""
         if code == errno.EWOULDBLOCK:
             self.problem = "a write of an earlier process has not returned"
         result: tuple[int, Sectors | None] | None = None
@@ -253,25 +259,43 @@ class Hand:
             if following is not None:
                 self._write = following
         else:
-            result = number, None if code else self._decode(data)
+            if code == 0:
+                self._last = self._decode(data)
+            result = number, None if code > 0 else self._last
         self._go()
         return result
 
     def _decode(self, data: bytes) -> Sectors:
-        sector = self.where.sector
-        record = bytearray((1 + self._nodes) * sector)
+        """What the sectors that are not zero say. Most are as they were."""
+        kind, header = format.BLANK, None
+        slots: dict[int, Slot] = {}
+        bad: dict[int, str] = {}
         beats: dict[int, Beat] = {}
-        step = _PIECE.size + sector
+        step = _PIECE.size + self.where.sector
         for offset in range(0, len(data), step):
             (index,) = _PIECE.unpack_from(data, offset)
             piece = data[offset + _PIECE.size : offset + step]
+            known, meaning = self._known.get(index, (b"", None))
+            if known != piece:
+                meaning = self._meaning(index, piece)
+                self._known[index] = piece, meaning
             if index & _HIGH:
-                beat = blocks.decode(piece, index - _HIGH)
-                if beat is not None:
-                    beats[index - _HIGH] = beat
+                if meaning is not None:
+                    beats[index - _HIGH] = meaning
+            elif index == 0:
+                kind, header = meaning
+            elif meaning[1] is None:
+                bad[index - 1] = meaning[0]
             else:
-                record[index * sector : (index + 1) * sector] = piece
-        return Sectors(format.decode(bytes(record), self.where.uuid, sector), beats)
+                slots[index - 1] = meaning[1]
+        return Sectors(View(kind, header, slots, bad), beats)
+
+    def _meaning(self, index: int, piece: bytes) -> Any:
+        if index & _HIGH:
+            return blocks.decode(piece, index - _HIGH)
+        if index == 0:
+            return format.decode_header(piece, self.where.uuid)
+        return format.decode_slot(piece, self.where.uuid, index - 1)
 
     def _lost(self, problem: str) -> None:
         """Its process has gone: the next wish starts another."""

@@ -161,23 +161,6 @@ def decode_slot(data: bytes, uuid: str, node: int) -> tuple[str, Slot | None]:
     return (VALID, slot) if (slot.uuid, writer) == (uuid.upper(), node) else (FOREIGN, None)
 
 
-def decode(data: bytes, uuid: str, sector: int) -> View:
-    """A region's record: its header, and the slots of node 0 and up as far as the bytes go."""
-    kind, header = decode_header(data[:sector], uuid)
-    slots: dict[int, Slot] = {}
-    bad: dict[int, str] = {}
-    for node, start in enumerate(range(sector, len(data) - sector + 1, sector)):
-        piece = data[start : start + sector]
-        if not any(piece):
-            continue
-        found, slot = decode_slot(piece, uuid, node)
-        if slot is None:
-            bad[node] = found
-        else:
-            slots[node] = slot
-    return View(kind, header, slots, bad)
-
-
 def majority(regions: Sequence[str]) -> int:
     """So many of the regions of cluster.conf, whether they answer or not: more than half."""
     return len(regions) // 2 + 1

@@ -53,7 +53,10 @@ STEP = 1000
 lock that wanders between two nodes uses up so many each time, which is 10^12 a day at most and leaves 2^63 for ever."""
 
 SHORTEST_DEAD_MS = 14_000
-"""Below this a pause could hide between two beats, which are 2 s apart and count whole seconds."""
+"""Below this a pause could hide between beats: 2 s apart, as many from region to region, and in whole seconds."""
+
+BEATS_APART = 3
+"""Seconds by which a node's beats on two regions may differ: each region has its own, every 2 s."""
 
 HISTORY_SECONDS = 1.0
 """Readings with the same beats are one entry of the history for so long."""
@@ -188,6 +191,7 @@ class Ledger:
                 "set o2cb_heartbeat_dead_threshold to 7 or more"
             )
         self.node, self.boot, self.regions = node, boot, list(regions)
+        self._set = frozenset(regions)
         self.half_dead = dead_ms / 2000
         self.local, self.seen = local, seen
         self.started = False
@@ -328,11 +332,7 @@ class Ledger:
         return len(self._verified(reading, frozenset(self.regions), mark)) >= self.needed()
 
     def _answering(self, reading: Reading) -> dict[str, View]:
-        return {
-            uuid: reading.views[uuid]
-            for uuid in self.regions
-            if uuid in reading.views and self.counts(reading.views[uuid])
-        }
+        return {uuid: view for uuid, view in reading.views.items() if uuid in self._set and self.counts(view)}
 
     def counts(self, view: View) -> bool:
         return view.answers
@@ -449,7 +449,7 @@ def pause(before: Mapping[int, int], after: Mapping[int, int], half_dead: float)
         if node not in after:
             return f"the beat of node {node} cannot be read any more"
         seconds = after[node] - before[node]
-        if seconds < 0 or seconds >= half_dead:
+        if seconds < -BEATS_APART or seconds >= half_dead:
             return f"node {node} is {seconds} s further by its beats"
     return ""
 
