@@ -1,0 +1,115 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`o2cb.pyz record`: the record on disk by hand, on one node.
+
+show           what each region holds
+create         headers on regions that have none; all nodes must be online and know the record
+raise TOKEN    this node's mark above TOKEN: after storage was restored, with the largest of all nodes' files
+try [COUNT]    so many tokens for locks of which nothing is known, and what each costs
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from .. import observe
+from ..errors import O2cbError
+from ..state import Live
+from . import creating, local, page
+from .recorder import Recorder, assemble
+from .rules import Asked, RefusedError
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="o2cb.pyz record", description=(__doc__ or "").partition("\n\n")[2])
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("verb", choices=["show", "create", "raise", "try"])
+    parser.add_argument("number", nargs="?", type=int, metavar="TOKEN or COUNT")
+    options = parser.parse_args(arguments)
+    if options.verb == "raise" and options.number is None:
+        parser.error("raise needs a TOKEN")
+    try:
+        live = observe.live(())
+        if live is None or not live.online:
+            raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
+        if options.verb == "show":
+            return _show(live)
+        if options.verb == "create":
+            return _create(live)
+        return _raise(live, options.number) if options.verb == "raise" else _try(live, options.number or 100)
+    except (O2cbError, OSError) as error:
+        _fail(str(error))
+
+
+def _fail(text: str) -> NoReturn:
+    sys.stderr.write(f"o2cb.pyz record: {text}\n")
+    sys.exit(1)
+
+
+def _show(live: Live) -> int:
+    reading, _places = creating.look(live)
+    for region in live.regions:
+        view = reading.views.get(region.uuid)
+        if view is None:
+            why = "no room" if region.uuid in reading.placeless else reading.problems.get(region.uuid, "not started")
+            sys.stdout.write(f"{region.uuid}  {why}\n")
+            continue
+        header = view.header
+        floor = f"floor {header.floor}, set {header.generation}, cluster {header.cluster}" if header else ""
+        sys.stdout.write(f"{region.uuid}  {'  '.join(filter(None, [floor, view.trouble()]))}\n")
+        for node, slot in sorted(view.slots.items()):
+            definitions = f", definitions {slot.generation} {slot.digest[:8]}" if slot.generation else ""
+            sys.stdout.write(f"    node {node}: mark {slot.mark}, write {slot.sequence}{definitions}\n")
+    return 0
+
+
+def _create(live: Live) -> int:
+    written = creating.create(live, creating.known_here())
+    sys.stdout.write("".join(f"{uuid}  has a header now\n" for uuid in written) or "every region has its header\n")
+    return 0
+
+
+def _recorder(live: Live, own: local.File) -> Recorder:
+    return assemble(live, own, page_path=f"{page.PATH}.by-hand")
+
+
+def _raise(live: Live, token: int) -> int:
+    own = local.File()
+    recorder = _recorder(live, own)
+    recorder.ledger.local = 0
+    try:
+        recorder.run(recorder.ledger.reach(token))
+    finally:
+        recorder.regions.close()
+    sys.stdout.write(f"the mark of this node is {recorder.ledger.mark} now\n")
+    return 0
+
+
+def _try(live: Live, count: int) -> int:
+    recorder = _recorder(live, local.File())
+    seconds = []
+    writes = 0
+    try:
+        recorder.run(recorder.ledger.refresh())
+        for _number in range(count):
+            since, mark = recorder.shown.reading, recorder.ledger.mark
+            began = time.perf_counter()
+            (token,) = recorder.run(recorder.ledger.sign([Asked(None, 0, since)]))
+            seconds.append(time.perf_counter() - began)
+            writes += recorder.ledger.mark != mark
+            if isinstance(token, RefusedError):
+                raise token
+    finally:
+        recorder.regions.close()
+    seconds.sort()
+    sys.stdout.write(
+        f"{count} tokens, {writes} with a write, last {token}: p50 {seconds[count // 2] * 1000:.2f} ms, "
+        f"p99 {seconds[min(count - 1, count * 99 // 100)] * 1000:.2f} ms, most {seconds[-1] * 1000:.2f} ms\n"
+    )
+    return 0

@@ -1,0 +1,187 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Making the record: headers on the regions of a cluster, with a floor that no token was ever above.
+
+Theory of operation. A header is written on one host at a time, by a play that has all nodes before its eyes: all of
+cluster.conf are online, and all run a version that knows the record. Where no majority of the regions has a header yet,
+clocks gave out the tokens so far, so the floor is above all clocks, all heartbeats and the nodes' own marks, and a
+minute more. Where a majority has, a region without one is new, or was blanked, or has a slot torn whose node is no
+more: it gets M of the others (rule R11). A region is added to cluster.conf on all nodes before it gets its header, and
+only then may another be removed.
+
+A node that has seen a header never goes back to clocks: `all or none` is therefore not needed of the headers, only that
+whoever began ends it. Until a majority has them such a node refuses locks whose last token is unknown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from .. import deadline, devices, direct, superblock
+from ..direct import ALIGNMENT, Extent
+from ..errors import O2cbError, join_problems
+from ..state import Live
+from . import disks, place
+from .disks import Disks
+from .format import LATER, Header, View, encode_header, majority
+from .place import Place
+from .recorder import places_of
+from .rules import Read, Reading, admission
+
+SECOND = 1_000_000
+"""Tokens of clocks count microseconds."""
+
+MARGIN = 60 * SECOND
+SECONDS = 20.0
+
+
+class Known(NamedTuple):
+    """What the floor of a first header has to be above, from all nodes of the cluster. Tokens are as they are."""
+
+    marks: Sequence[int]
+    """Of the nodes' own files, /var/lib/o2keep/token."""
+
+    clocks: Sequence[float]
+    """Of the nodes, in seconds since the epoch."""
+
+
+def plan(cluster: str, regions: Sequence[str], reading: Reading, known: Known) -> dict[str, Header]:
+    """The headers to be written, by region; none where all answer. Pure. Raises O2cbError with all that is in the way.
+
+    A region that has a header keeps its floor or gets a larger one.
+    """
+    missing = [f"region {uuid}: {why}" for uuid, why in reading.problems.items()]
+    later = [f"region {uuid} has a record of a later version" for uuid, view in reading.views.items() if view.later]
+    if missing or later:
+        raise O2cbError(f"the record of tokens cannot be made: {join_problems([*missing, *later])}")
+    answering = {uuid: view for uuid, view in reading.views.items() if view.answers}
+    wanting = [uuid for uuid in regions if uuid in reading.views and uuid not in answering]
+    headers = [view.header for view in reading.views.values() if view.header]
+    if len(answering) >= majority(regions):
+        floor = max(view.top() for view in answering.values())
+    else:
+        if len(reading.views) < majority(regions):
+            raise O2cbError(
+                f"only {len(reading.views)} of {len(regions)} regions have room for the record of tokens, "
+                f"{majority(regions)} are needed: clocks decide. Regions with 512-byte sectors and blocks of 1 KiB or "
+                "more have room"
+            )
+        wanting = [uuid for uuid in regions if uuid in reading.views]
+        floor = first_floor(reading.views, reading, known)
+    return {uuid: admission(uuid, cluster, floor, headers) for uuid in wanting}
+
+
+def first_floor(views: Mapping[str, View], reading: Reading, known: Known) -> int:
+    """Above every token that can have been given out without a record, or by one that is lost."""
+    beats = [beat.sequence * SECOND for found in reading.beats.values() for beat in found.values() if beat.valid]
+    clocks = [int(clock * SECOND) for clock in known.clocks]
+    marks = [view.top() for view in views.values()]
+    return max([*known.marks, *clocks, *beats, *marks]) + MARGIN
+
+
+def look(live: Live, seconds: float = SECONDS) -> tuple[Reading, list[Place]]:
+    """All regions of the cluster, whole. Raises O2cbError for a region that is not started, or has no superblock."""
+    places, placeless = places_of(live)
+    lost = [region.uuid for region in live.regions if region.uuid not in {p.uuid for p in places} | set(placeless)]
+    regions = Disks(disks.hands(places), place.NODES, placeless)
+    try:
+        wish = Read(frozenset(region.uuid for region in live.regions), whole=True, everyone=True)
+        reading = regions.read(wish, seconds, lambda view: view.answers, len(live.regions))
+    finally:
+        regions.close()
+    problems = {**reading.problems, **dict.fromkeys(lost, "it is not started, or carries no OCFS2 volume")}
+    return reading._replace(problems=problems), places
+
+
+def verify(where: Place, seconds: float = SECONDS) -> None:
+    """That the place is inside the volume's heartbeat file, by its inode. Raises O2cbError."""
+    path = devices.preferred_path(where.device)
+    head = direct.read_one(Extent(path, 0, superblock.READ_BYTES), seconds)
+    volume = superblock.parse(head)
+    if volume is None or volume.uuid != where.uuid:
+        raise O2cbError(f"{path} does not carry region {where.uuid} any more")
+    size = volume.block_size
+    steps = place.walk(size, head[2 * size : 3 * size])
+    try:
+        number = next(steps)
+        while True:
+            start = number * size
+            skipped = start % ALIGNMENT
+            data = direct.read_one(Extent(path, start - skipped, ALIGNMENT), seconds)
+            number = steps.send(data[skipped : skipped + size])
+    except StopIteration as end:
+        try:
+            place.check(where, *end.value)
+        except O2cbError as error:
+            raise O2cbError(f"region {where.uuid} on {path}: {error}") from None
+
+
+def write(
+    headers: Mapping[str, Header],
+    places: Sequence[Place],
+    strangers: Mapping[str, Sequence[int]],
+    seconds: float = SECONDS,
+) -> None:
+    """Write these headers, and then blank the slots of `strangers`, by region, on all regions at once.
+
+    Raises O2cbError or OSError; what was written stays.
+    """
+    wanted = [where for where in places if where.uuid in headers]
+    for where in wanted:
+        verify(where)
+
+    def one(where: Place) -> None:
+        region = disks.Region(where, devices.preferred_path(where.device))
+        offset, _size = where.record(0)
+        region.write(offset, encode_header(headers[where.uuid], where.sector))
+        for node in strangers.get(where.uuid, ()):
+            region.write(where.slot(node), bytes(where.sector))
+
+    calls = [lambda where=where: one(where) for where in wanted]
+    deadline.call_all(calls, seconds, [f"writing the header of region {where.uuid}" for where in wanted])
+
+
+def strangers(live: Live, views: Mapping[str, View]) -> dict[str, list[int]]:
+    """The slots that cannot be read and whose node is not in the cluster any more, by region.
+
+    A node that is in it mends its own slot, and nobody else may: the write would take its next mark away.
+    """
+    members = {node.number for node in live.cluster.nodes}
+    return {
+        uuid: [node for node, kind in view.bad.items() if node not in members and kind != LATER]
+        for uuid, view in views.items()
+    }
+
+
+def create(live: Live, known: Known) -> list[str]:
+    """Give every region that needs one its header. Returns those that got one, and reads all back.
+
+    To be called on one node, when all nodes of the cluster are online and know the record.
+    """
+    regions = [region.uuid for region in live.regions]
+    reading, places = look(live)
+    headers = plan(live.cluster.name, regions, reading, known)
+    if headers:
+        write(headers, places, strangers(live, reading.views))
+        reading, places = look(live)
+        wrong = [uuid for uuid, header in headers.items() if reading.views[uuid].header != header]
+        if wrong:
+            raise O2cbError(f"the header of region {wrong[0]} was written and is not read back: check its storage")
+    return sorted(headers)
+
+
+def known_here() -> Known:
+    """What this node alone knows. The play collects it from all."""
+    from . import local
+
+    mark = 0
+    if os.path.exists(local.PATH):
+        file = local.File()
+        mark = file.local.mark
+        file.close()
+    return Known([mark], [time.time()])

@@ -1,0 +1,371 @@
+# Copyright: (c) 2026, the ocfs2.o2cb authors
+# GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one process of a node that reads and writes the record, and how workers ask it for tokens.
+
+It holds no lock and nothing of dlmfs: only a process for each region (`disks`). It carries out the rules (`rules`) for
+one batch at a time; what comes meanwhile is the next batch, so a hundred locks cost one reading. It shows its committed
+mark on the `page`, by which most tokens need it not at all, and ends with the process that started it.
+
+What a worker does:
+
+    asker = Asker()
+    seen = asker.before()                   # before each try for the lock; reads when the last reading is old
+    ... try for the lock, read its value block ...
+    token = asker.token(previous, granted, seen)      # RetakeError: release, and try again; NoRecordError: clocks
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from .. import devices, files, observe
+from ..errors import O2cbError
+from ..state import Live
+from . import disks, local, page, place
+from .disks import Disks, clock
+from .page import Page
+from .rules import Asked, Ledger, NoRecordError, Read, Reading, RefusedError, RetakeError, Steps
+
+SOCKET = "/run/o2keep/record"
+
+SECONDS = 8.0
+"""Deadline of one reading or writing. A healthy disk takes milliseconds, one that fails over its paths some seconds."""
+
+FRESH_SECONDS = 3.0
+"""A reading before a try may be so old: far below half the shortest dead time."""
+
+CATCH_UP_SECONDS = 180.0
+"""Seconds between two times of catching up."""
+
+_MOST_BYTES = 65536
+
+Outcome = TypeVar("Outcome")
+
+
+class Recorder:
+    """Carries out the ledger's generators on the disks."""
+
+    def __init__(
+        self, ledger: Ledger, regions: Disks, page_descriptor: int, own: local.File, seconds: float = SECONDS
+    ) -> None:
+        self.ledger, self.regions, self.own = ledger, regions, own
+        self._page, self._seconds = page_descriptor, seconds
+        self.shown = Page()
+        self.due = 0.0
+        """When to catch up, by `clock`."""
+        self.problem = ""
+        """Why the last time of catching up did not do; empty when it did."""
+        self._show(Page())
+
+    def run(self, steps: Steps[Outcome]) -> Outcome:
+        """Raises what the generator raises."""
+        fact: Any = None
+        try:
+            while True:
+                wish = steps.send(fact)
+                if isinstance(wish, Read):
+                    fact = self.regions.read(wish, self._seconds, self.ledger.counts, self.ledger.needed())
+                else:
+                    fact = self.regions.write(wish, self._seconds, self.ledger.needed())
+                self._reading = fact if isinstance(fact, Reading) else None
+                if self._reading is not None:
+                    self._note(self._reading)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            self._commit()
+            return outcome
+        except NoRecordError:
+            self._show(Page(state=page.NONE))
+            raise
+        except RefusedError:
+            self._show(self.shown._replace(state=page.UNKNOWN))
+            raise
+
+    def _note(self, reading: Reading) -> None:
+        """A region that has come back, or lags behind, is a reason to catch up soon."""
+        missing = {uuid for uuid, view in reading.views.items() if not view.answers}
+        if missing:
+            self.due = min(self.due, clock() + 2.0)
+
+    def _commit(self) -> None:
+        """Show what is known now, and keep it in this node's own file."""
+        ledger = self.ledger
+        if self._reading is not None:
+            self._show(Page(page.RECORD, self._reading.number, ledger.mark, self._reading.seconds))
+        mark, regions = max(ledger.mark, self.own.local.mark), sorted(ledger.writable)
+        if (mark, True) != (self.own.local.mark, self.own.local.seen >= self.own.local.and_regions(regions).seen):
+            with contextlib.suppress(OSError):  # It is there to notice storage that was set back, and to rebuild from.
+                self.own.write(self.own.local.and_regions(regions)._replace(mark=mark))
+
+    _reading: Reading | None = None
+
+    def _show(self, shown: Page) -> None:
+        self.shown = shown
+        page.write(self._page, shown)
+
+    def catch_up(self) -> None:
+        try:
+            self.run(self.ledger.catch_up())
+            self.problem = ""
+        except O2cbError as error:
+            self.problem = str(error)
+        self.due = clock() + (CATCH_UP_SECONDS if not self.problem else 10.0)
+
+
+def assemble(live: Live, own: local.File, page_path: str = page.PATH) -> Recorder:
+    """The recorder of the cluster that this node is online in. Raises O2cbError."""
+    node = live.cluster.node(live.local or "")
+    if node is None:
+        raise O2cbError("this machine is no node of the cluster that it runs: run role ocfs2.o2cb.cluster")
+    places, placeless = places_of(live)
+    uuids = [region.uuid for region in live.regions]
+    dead_ms = live.cluster.timeouts.heartbeat_dead_threshold * 2000
+    ledger = Ledger(node.number, boot_id(), uuids, dead_ms, local=own.local.mark, seen=own.local.knows(uuids))
+    nodes = max(other.number for other in live.cluster.nodes) + 1
+    regions = Disks(disks.hands(places), nodes, placeless)
+    return Recorder(ledger, regions, page.create(page_path), own)
+
+
+def places_of(live: Live) -> tuple[list[place.Place], list[str]]:
+    """Where the record is on each region that has started and has a place, and the regions that have none."""
+    places, placeless = [], []
+    for region in live.regions:
+        if not region.started:
+            continue
+        volume = devices.read_superblock(devices.preferred_path(region.device))
+        found = place.find(region, volume.block_size) if volume else None
+        if volume is not None and found is None:
+            placeless.append(region.uuid)
+        elif found is not None:
+            places.append(found)
+    return places, placeless
+
+
+def boot_id() -> str:
+    return files.read_line("/proc/sys/kernel/random/boot_id").replace("-", "")
+
+
+class Server:
+    """Takes requests of workers, a JSON object each, and answers each.
+
+        {"verb": "sign", "asked": [[PREVIOUS or null, GRANTED, SINCE], ...]}
+                                                    {"tokens": [NUMBER or {"retake": WHY}, ...]}
+        {"verb": "refresh"}                         {}
+        {"verb": "reach", "token": NUMBER}          {}
+        {"verb": "look"}                            {"generation": NUMBER, "digest": TEXT, "split": [NODE, ...]}
+        {"verb": "publish", "generation": NUMBER, "digest": TEXT}
+                                                    {}
+        {"verb": "state"}                           what `o2ctl keep status` shows
+
+    Instead of any answer: {"error": TEXT, "kind": "refused", "retake" or "none"}.
+    """
+
+    def __init__(self, recorder: Recorder, path: str = SOCKET, lifeline: int = -1) -> None:
+        """`lifeline`: a descriptor whose end is the end of this process."""
+        self.recorder = recorder
+        self._lifeline = lifeline
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        temporary = f"{path}.{os.getpid()}"
+        self._listener.bind(temporary)
+        os.chmod(temporary, 0o600)
+        self._listener.listen(64)
+        os.rename(temporary, path)
+        self._clients: dict[int, socket.socket] = {}
+
+    def serve(self) -> None:
+        """Until the lifeline ends."""
+        recorder = self.recorder
+        recorder.catch_up()
+        while True:
+            poll = select.poll()
+            for number in (self._listener.fileno(), self._lifeline, *self._clients):
+                if number >= 0:
+                    poll.register(number, select.POLLIN)
+            for hand in recorder.regions.hands:
+                if hand.fileno() >= 0:
+                    poll.register(hand.fileno(), select.POLLIN)
+            ready = {number for number, _event in poll.poll(max(0.0, recorder.due - clock()) * 1000)}
+            if self._lifeline in ready:
+                return
+            recorder.regions.pump()
+            if self._listener.fileno() in ready:
+                client, _address = self._listener.accept()
+                self._clients[client.fileno()] = client
+            self._batch([number for number in ready if number in self._clients])
+            if clock() >= recorder.due:
+                recorder.catch_up()
+
+    def _batch(self, ready: Sequence[int]) -> None:
+        """All that have asked by now. Those who want tokens share one reading."""
+        signing: list[tuple[int, list[Asked]]] = []
+        for number in ready:
+            try:
+                data = self._clients[number].recv(_MOST_BYTES)
+            except OSError:
+                data = b""
+            if not data:
+                self._clients.pop(number).close()
+                continue
+            try:
+                request = json.loads(data)
+                if request["verb"] == "sign":
+                    signing.append((number, [Asked(*asked) for asked in request["asked"]]))
+                else:
+                    self._send(number, self._answer(request))
+            except O2cbError as error:
+                self._send(number, _error(error))
+            except (KeyError, TypeError, ValueError) as error:
+                self._send(number, {"error": f"no request of this protocol: {error}", "kind": "refused"})
+        if signing:
+            self._sign(signing)
+
+    def _sign(self, signing: Sequence[tuple[int, list[Asked]]]) -> None:
+        try:
+            tokens = self.recorder.run(self.recorder.ledger.sign([ask for _number, asked in signing for ask in asked]))
+        except O2cbError as error:
+            for number, _asked in signing:
+                self._send(number, _error(error))
+            return
+        rest = iter(tokens)
+        for number, asked in signing:
+            own = [next(rest) for _ask in asked]
+            self._send(number, {"tokens": [t if isinstance(t, int) else {"retake": str(t)} for t in own]})
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        recorder = self.recorder
+        ledger, verb = recorder.ledger, request["verb"]
+        if verb == "refresh":
+            recorder.run(ledger.refresh())
+        elif verb == "reach":
+            recorder.run(ledger.reach(int(request["token"])))
+        elif verb == "publish":
+            recorder.run(ledger.publish(int(request["generation"]), str(request["digest"])))
+        elif verb == "look":
+            return dict(recorder.run(ledger.look())._asdict())
+        elif verb == "state":
+            return {
+                "mark": ledger.mark,
+                "problem": recorder.problem,
+                "hung": recorder.regions.hung(1.0),
+                "placeless": sorted(recorder.regions.placeless),
+            }
+        else:
+            raise RefusedError(f"there is no verb {verb!r}")
+        return {}
+
+    def _send(self, number: int, answer: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self._clients[number].send(json.dumps(answer).encode())
+
+
+def _error(error: O2cbError) -> dict[str, Any]:
+    kind = "none" if isinstance(error, NoRecordError) else "retake" if isinstance(error, RetakeError) else "refused"
+    return {"error": str(error), "kind": kind}
+
+
+class Asker:
+    """A worker's side. It may be kept between jobs; it connects when it first has to."""
+
+    def __init__(self, path: str = SOCKET, page_path: str = page.PATH, seconds: float = 4 * SECONDS) -> None:
+        self._path, self._page_path, self._seconds = path, page_path, seconds
+        self._sock: socket.socket | None = None
+        self._page = -1
+
+    def before(self, fresh: float = FRESH_SECONDS) -> Page:
+        """What is known before a try for a lock; with a new reading when the last one is older than `fresh` seconds.
+
+        Never raises for the state of the record: what is wrong with it shows when a token has to be had.
+        """
+        seen = self.look()
+        if seen.state == page.NONE or (seen.state == page.RECORD and clock() - seen.seconds < fresh):
+            return seen
+        with contextlib.suppress(RefusedError, NoRecordError):
+            self.ask({"verb": "refresh"})
+        return self.look()
+
+    def look(self) -> Page:
+        """One system call."""
+        if self._page < 0:
+            try:
+                self._page = os.open(self._page_path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return Page()
+        return page.look(self._page)
+
+    def token(self, previous: int | None, granted: int, seen: Page) -> int:
+        """The token of a lock that is held. `seen` is from before it was tried for.
+
+        Raises RetakeError: release the lock and acquire it anew. RefusedError: there is none now. NoRecordError.
+        """
+        (token,) = self.tokens([(previous, granted)], seen)
+        if isinstance(token, RefusedError):
+            raise token
+        return token
+
+    def tokens(self, locks: Sequence[tuple[int | None, int]], seen: Page) -> list[int | RefusedError]:
+        """The tokens of many locks, of which the value block's token and the largest one granted here are given."""
+        if all(previous is not None and previous < seen.mark for previous, _granted in locks):
+            return [(previous or 0) + 1 for previous, _granted in locks]
+        asked = [[previous, granted, seen.reading] for previous, granted in locks]
+        found = self.ask({"verb": "sign", "asked": asked})["tokens"]
+        return [token if isinstance(token, int) else RetakeError(token["retake"]) for token in found]
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One request. Raises RefusedError, RetakeError or NoRecordError."""
+        try:
+            if self._sock is None:
+                self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+                self._sock.settimeout(self._seconds)
+                self._sock.connect(self._path)
+            self._sock.send(json.dumps(request).encode())
+            data = self._sock.recv(_MOST_BYTES)
+            if not data:
+                raise ConnectionResetError("it has ended")
+        except OSError as error:
+            self.close()
+            raise RefusedError(
+                f"the process that keeps the record on disk does not answer ({error}): see `journalctl -u o2keep`"
+            ) from None
+        answer: dict[str, Any] = json.loads(data)
+        if "error" in answer:
+            kinds: dict[str, Callable[[str], O2cbError]] = {"none": NoRecordError, "retake": RetakeError}
+            raise kinds.get(answer["kind"], RefusedError)(answer["error"])
+        return answer
+
+    def close(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        if self._page >= 0:
+            os.close(self._page)
+            self._page = -1
+
+
+def main(lifeline: int = 0) -> int:
+    """The process itself. `lifeline` is inherited from who started it; the regions' processes end with it."""
+    live = observe.live(())
+    if live is None or not live.online:
+        raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
+    recorder = assemble(live, local.File())
+    try:
+        Server(recorder, lifeline=lifeline).serve()
+    finally:
+        recorder.regions.close()
+    return 0
+
+
+def wait_for(path: str = SOCKET, seconds: float = 10.0) -> None:
+    """Wait until the process can be asked. For tests and benches."""
+    until = time.monotonic() + seconds
+    while not os.path.exists(path) and time.monotonic() < until:
+        time.sleep(0.01)
