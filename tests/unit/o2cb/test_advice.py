@@ -17,7 +17,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Clust
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.report import Facts
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Live, LiveRegion
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.timeouts import Timeouts
-from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.sound_facts import (  # fmt: skip
+from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.sound_facts import (
     CLUSTER,
     NODES,
     REGIONS,

@@ -18,8 +18,8 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ...base.errors import O2cbError
 from .. import observe
-from ..errors import O2cbError
 from ..state import Live
 from . import creating, local, page
 from .recorder import Recorder, assemble

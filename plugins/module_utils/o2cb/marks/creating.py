@@ -22,9 +22,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .. import deadline, devices, direct, superblock
+from ...base import deadline
+from ...base.errors import O2cbError, join_problems
+from .. import devices, direct, superblock
 from ..direct import ALIGNMENT, Extent
-from ..errors import O2cbError, join_problems
 from ..state import Live
 from . import disks, place
 from .disks import Disks

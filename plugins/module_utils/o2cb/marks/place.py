@@ -27,7 +27,7 @@ import struct
 from collections.abc import Generator
 from typing import NamedTuple
 
-from ..errors import O2cbError
+from ...base.errors import O2cbError
 from ..state import LiveRegion
 
 NODES = 255

@@ -27,8 +27,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from .. import devices, files, observe
-from ..errors import O2cbError
+from ...base import files
+from ...base.errors import O2cbError
+from .. import devices, observe
 from ..state import Live
 from . import disks, local, page, place
 from .disks import Disks, clock

@@ -44,8 +44,8 @@ from __future__ import annotations
 from collections import deque
 from typing import FrozenSet, Generator, Mapping, NamedTuple, Sequence, TypeVar, Union
 
+from ...base.errors import O2cbError
 from ..blocks import Beat
-from ..errors import O2cbError
 from .format import BLANK, Header, Slot, View, majority
 
 STEP = 1000
