@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     if verb == "o2keep":
         from .locks import keeper
 
-        return keeper.main([sys.executable, sys.argv[0], "o2keep-worker"])
+        return keeper.main([sys.executable, sys.argv[0]])
     if verb == "o2keep-worker":
         from .locks import worker
 

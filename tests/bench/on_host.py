@@ -24,6 +24,8 @@ _numbers = itertools.count()
 def patch() -> None:
     """dlmfs' mounts are directories, and there is no cluster."""
     from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import mount, rules, worker
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import page, recorder
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import NoRecordError
 
     def create() -> mount.Mount:
         path = HERE / f"mount-{os.getpid()}-{next(_numbers)}"
@@ -36,10 +38,22 @@ def patch() -> None:
 
         newest_of_others = newest
 
+    class Asker:
+        """There is no record on disk."""
+
+        def before(self) -> page.Page:
+            return page.Page(state=page.NONE)
+
+        look = before
+
+        def tokens(self, _locks: Any, _seen: Any) -> Any:
+            raise NoRecordError("none")
+
     def join(self: Any, job: Any) -> Any:
         return self._new_lane(job.domain, job.lane, job.slot, 1)
 
     mount.create = create
+    recorder.Asker = Asker  # type: ignore[misc,assignment]
     rules.MARK = str(HERE / "token")
     worker.Worker._join = join  # type: ignore[method-assign]
     worker.Worker._clocks = lambda _self: Clocks()  # type: ignore[method-assign,assignment,return-value]
@@ -53,7 +67,7 @@ def main() -> int:
     if sys.argv[1] == "worker":
         worker.Worker(socket.socket(fileno=int(sys.argv[2]))).serve()
         return 0
-    keeper.Keeper(os.environ, [sys.executable, __file__, "worker"], str(HERE / "socket")).run()
+    keeper.Keeper(os.environ, [sys.executable, __file__, "worker"], ["/bin/false"], str(HERE / "socket")).run()
     return 0
 
 

@@ -996,6 +996,8 @@ class Core:
         number: int,
     ) -> None:
         """They are in their slots: held from now on, whatever becomes of the request."""
+        if answer.get("covered"):
+            self.mark = max(self.mark, *(int(token) for token, _since in answer["won"]))
         for slot, what, (token, since) in zip(slots, identities, answer["won"]):
             held = Holding(replace(what, token=int(token), since=int(since)), slot)
             self.holdings.add(held)
@@ -1342,6 +1344,8 @@ class Core:
         def tried(answer: dict[str, Any], _number: int) -> None:
             request.call = 0
             base.jobs -= 1
+            if answer.get("covered"):
+                self.mark = max(self.mark, int(answer["won"][0]))
             if "won" in answer:
                 self._risen(request, replace(what, token=int(answer["won"][0]), since=int(answer["won"][1])), slot)
             else:
@@ -1551,7 +1555,7 @@ class Core:
         held.state = holding.State.FORGETTING
         lane, domain = self._lane_of(held), self.domains.get(held.what.domain)
 
-        def forgotten() -> None:
+        def forgotten(free: bool) -> None:
             held.state = holding.State.GONE
             self.holdings.remove(held)
             if lane is not None:
@@ -1559,11 +1563,13 @@ class Core:
             self._wake(held.what.key)
             for release in list(self._releases):
                 if held.what.id in release.open:
+                    if not free:
+                        self._release_late(release)
                     release.open.discard(held.what.id)
                     self._release_done(release)
 
         if lane is None or domain is None:
-            forgotten()
+            forgotten(True)
         else:
             self._unlink(domain, lane, held.files(), forgotten, (held.what.stored,))
 
@@ -1572,10 +1578,14 @@ class Core:
         domain: Domain,
         lane: Lane,
         files: list[str],
-        then: Callable[[], None] = lambda: None,
+        then: Callable[[bool], None] = lambda _done: None,
         stored: Iterable[str] = (),
+        deaths: int = 0,
     ) -> None:
-        """Unlink the files of these locks, which nobody holds any more. Where that fails, the next sweep does it."""
+        """Unlink the files of these locks, which nobody holds any more, and tell whether that was done.
+
+        Where it was not, the next sweep does it.
+        """
 
         def done(answer: dict[str, Any], _number: int) -> None:
             self._last_unlink = self.now
@@ -1584,10 +1594,13 @@ class Core:
                 lane.dirty = True
                 lane.stale.update(stored)
                 self._after(SWEEP_AGAIN_SECONDS, lambda: self._sweep(domain))
-            then()
+            then("error" not in answer)
 
         def died(_found: dict[int, Any], number: int) -> None:
-            done({"error": "a worker died"}, number)
+            if deaths < DEATHS:
+                self._unlink(domain, lane, files, then, stored, deaths + 1)
+            else:
+                done({"error": "workers died"}, number)
 
         # Another holder of the same name may have come into this lane's table meanwhile: that one's claim stays.
         claims = [name for name in stored if name not in lane.names]

@@ -25,13 +25,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ..base import files, programs, wire
+from ..base import programs, wire
 from ..base.errors import O2cbError
 from ..base.loop import Loop
 from ..o2cb.keeping import SOCKET
+from ..o2cb.marks import local
 from . import cgroups, core, effects, names, requests, rules, server
 from .effects import Effect, Job
 from .pool import Pool
+from .recording import Recording
 from .server import Client, Server
 from .slots import Slots
 from .store import Store, inherited
@@ -48,11 +50,14 @@ GROW_AGAIN_SECONDS = 1.0
 class Keeper:
     """The daemon. `run` is its loop."""
 
-    def __init__(self, environment: Mapping[str, str], worker: Sequence[str], path: str = SOCKET) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], worker: Sequence[str], record: Sequence[str], path: str = SOCKET
+    ) -> None:
         self.loop = Loop()
         self.store = Store(environment, self.loop)
         self.slots = Slots(self.store)
         self.pool = Pool(self.loop, worker, self)
+        self.recording = Recording(self.loop, record)
         self.core = core.Core(lambda: os.urandom(8).hex(), random.Random(), _mark())
         self._lanes: dict[int, int] = {}
         """The directories of lanes, as descriptors."""
@@ -220,6 +225,8 @@ class Keeper:
     # effects
 
     def _run(self, effect: effects.Run) -> None:
+        if isinstance(effect.job, (effects.Join, effects.MakeLane)):
+            self.recording.begin()
         self.pool.run(effect.number, effect.job)
 
     def _drop(self, effect: effects.Drop) -> None:
@@ -278,6 +285,7 @@ class Keeper:
 
     def _closelanes(self, effect: effects.CloseLanes) -> None:
         """The last to have a mount is a worker that ends: what the kernel does then may take seconds."""
+        self.recording.end()
         wire.close_all(list(self._lanes.values()))
         self._lanes.clear()
         self.pool.renew()
@@ -349,11 +357,14 @@ _VERBS: dict[str, Callable[[Keeper, Client, dict[str, Any]], list[Effect]]] = {
 }
 
 
-def main(worker: Sequence[str]) -> int:
-    """Run until stopped. Everything that may go wrong at the start is said in words."""
+def main(program: Sequence[str]) -> int:
+    """Run until stopped; `program` runs the other processes by their names.
+
+    Everything that may go wrong at the start is said in words.
+    """
     _be_counted_apart()
     try:
-        Keeper(os.environ, worker).run()
+        Keeper(os.environ, [*program, "o2keep-worker"], [*program, "o2keep-record"]).run()
     except O2cbError as error:
         sys.stdout.write(f"o2keep: {error}\n")
         return 1
@@ -368,5 +379,8 @@ def _be_counted_apart() -> None:
 
 def _mark() -> int:
     """The mark that an earlier keeper has left; 0 where there is none, or it cannot be read."""
-    text = files.read_line(rules.MARK) or ""
-    return int(text) if text.isascii() and text.isdigit() else 0
+    try:
+        return local.File(rules.MARK).local.mark
+    except (OSError, O2cbError) as error:
+        sys.stdout.write(f"o2keep: {error}\n")
+        return 0

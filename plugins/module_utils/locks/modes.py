@@ -57,6 +57,9 @@ LEVELS: dict[Mode, dict[str, Level]] = {
 SOLE = frozenset((Mode.PW, Mode.EX))
 """Modes that one holder at a time can have. He shows who he is."""
 
+SIGNED = frozenset((Mode.EX,))
+"""Modes whose holder writes a new token into the lock."""
+
 _WORDS = {"exclusive": Mode.EX, "shared": Mode.PR}
 
 

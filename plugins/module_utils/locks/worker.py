@@ -27,6 +27,9 @@ from ..base import files, wire
 from ..base.errors import O2cbError
 from ..o2cb import domains, heartbeats, isolation, observe
 from ..o2cb.blocks import Beats
+from ..o2cb.marks import local, page, recorder
+from ..o2cb.marks.page import Page
+from ..o2cb.marks.rules import NoRecordError, RefusedError, RetakeError
 from ..o2cb.state import Live
 from . import effects, holding, modes, mount, names, record, rules, token
 from .clock import Clock
@@ -38,6 +41,12 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.1
 """Seconds between two tries, at random, so that those who wait for a lock do not step on one another. They grow, so
 that many who wait leave something of the machine to the one who holds it, but for one to whom it is about to be handed
 over."""
+
+RETAKES = 3
+"""A lock is acquired anew this often where a pause of this machine might have let another node have it."""
+
+RECORD_SECONDS = 5.0
+"""Who joins a domain waits this long until it is known whether there is a record on disk."""
 
 PUBLISH_TRIES = 40
 UNLINK_SECONDS = 5.0
@@ -58,6 +67,7 @@ class Worker:
         self._lanes: dict[int, int] = {}
         self._slots: dict[int, socket.socket] = {}
         self._clock = Clock()
+        self._asker = recorder.Asker()
         self._boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
         self._jobs = {
             "Join": self._join,
@@ -131,6 +141,9 @@ class Worker:
             return heartbeats.read(live.regions, [node.number for node in live.cluster.nodes]).beats
 
         isolation.wait(_online, beats)
+        deadline = time.monotonic() + RECORD_SECONDS
+        while self._asker.look().state == page.UNKNOWN and time.monotonic() < deadline:
+            time.sleep(0.05)
         live = _online()
         own = live.cluster.node(live.local or "")
         return self._new_lane(job.domain, job.lane, job.slot, own.number if own else 0)
@@ -156,39 +169,50 @@ class Worker:
         """
         own, mode = self._lane(job.lane), Mode(job.mode)
         wanted = [holding.resources(names.stored(what["name"]), mode) for _slot, what in job.locks]
-        pause = SHORTEST_PAUSE
+        pause, retakes = SHORTEST_PAUSE, 0
         while True:
             held: list[list[int]] = []
+            seen = self._asker.before() if mode in modes.SIGNED else page.Page()
             try:
                 for resources in wanted:
                     held.append([])
                     for name, exclusive in resources:
                         held[-1].append(own.open(job.domain, name, exclusive))
-                break
+                return self._won(job, own, wanted, held, seen)
             except BusyError:
                 busy = wanted[len(held) - 1][0][0]
                 self._give_back(own, job.domain, held, wanted)
                 if time.monotonic() + pause > job.until:
                     return {"busy": busy}, []
+            except RetakeError as error:
+                retakes += 1
+                if retakes > RETAKES:
+                    return {"error": str(error)}, []
             except OSError:
                 self._give_back(own, job.domain, held, wanted)
                 raise
             time.sleep(random.uniform(pause / 2, pause))
             if not job.eager:
                 pause = min(1.5 * pause, LONGEST_PAUSE)
-        return self._won(job, own, wanted, held)
 
     def _won(
-        self, job: effects.Take, own: Mount, wanted: Sequence[list[tuple[str, bool]]], held: list[list[int]]
+        self,
+        job: effects.Take,
+        own: Mount,
+        wanted: Sequence[list[tuple[str, bool]]],
+        held: list[list[int]],
+        seen: Page,
     ) -> Result:
+        """Sign them and put each into its slot. Raises RetakeError where they are to be acquired anew."""
         filled: list[int] = []
         gift: list[int] = []
         won: list[list[int]] = []
         try:
-            for (_slot, what), resources, descriptors in zip(job.locks, wanted, held):
-                since = int(time.time() * token.SECOND)
-                owner = Record(job.node, self._boot, since, 0, what["owner"])
-                won.append([self._sign(job.domain, descriptors[0], resources[0][1], job.seen, owner), since])
+            since = int(time.time() * token.SECOND)
+            owners = [Record(job.node, self._boot, since, 0, what["owner"]) for _slot, what in job.locks]
+            firsts = [descriptors[0] for descriptors in held]
+            tokens, covered = self._sign(job.domain, firsts, wanted[0][0][1], job.seen, owners, seen)
+            won = [[number, since] for number in tokens]
             for (slot, what), descriptors, (number, since) in zip(job.locks, held, won):
                 message = holding.lock_message({**what, "token": number, "since": since})
                 if what["kind"] == holding.PROCESS:
@@ -202,12 +226,14 @@ class Worker:
             dirty = self._give_back(own, job.domain, held[count:], wanted[count:])
             if isinstance(error, OSError):
                 return {"error": f"not kept: {os.strerror(error.errno or 0)}", "filled": filled, **dirty}, []
+            if isinstance(error, RetakeError):
+                raise
             if isinstance(error, O2cbError):
                 return {"error": str(error), "clock": isinstance(error, token.ClockError), **dirty}, []
             raise
         if not gift:
             wire.close_all([descriptor for descriptors in held for descriptor in descriptors])
-        return {"won": won}, gift
+        return {"won": won, **covered}, gift
 
     def _put_process(self, slot: int, message: dict[str, Any], descriptors: list[int]) -> list[int]:
         """The slot has the end of a pipe that tells when nobody has the descriptors any more. They are the gift.
@@ -239,23 +265,44 @@ class Worker:
             return {"dirty": True}
         return {}
 
-    def _sign(self, domain: str, descriptor: int, exclusive: bool, seen: int, owner: Record) -> int:
-        """The token of a lock: a new one, written into it, for who excludes all others; else that of the last such one.
+    def _sign(
+        self,
+        domain: str,
+        descriptors: Sequence[int],
+        exclusive: bool,
+        granted: int,
+        owners: Sequence[Record],
+        seen: Page,
+    ) -> tuple[list[int], dict[str, Any]]:
+        """The tokens of locks: new ones, written into them, for who excludes all others; else those of the last such.
 
-        Other programs keep what is theirs in the value blocks of their domains: there nothing is written.
+        They come from the record on disk, and are covered by this node's mark there; or from clocks, where there is no
+        record. Other programs keep what is theirs in the value blocks of their domains: there nothing is written.
         """
-        found = os.pread(descriptor, record.SIZE, 0)
-        previous = record.decode(found)
+        found = [os.pread(descriptor, record.SIZE, 0) for descriptor in descriptors]
+        previous = [one.token if one else None for one in map(record.decode, found)]
         if not exclusive:
-            return previous.token if previous else 0
+            return [number or 0 for number in previous], {}
+        covered = {"covered": True}
+        try:
+            numbers = self._asker.tokens([(one, granted) for one in previous], seen)
+        except NoRecordError:
+            numbers, covered = [self._by_clocks(one, granted) for one in previous], {}
+        tokens: list[int] = []
+        for number in numbers:
+            if isinstance(number, RefusedError):
+                raise number
+            tokens.append(number)
+        for descriptor, before, data, number, owner in zip(descriptors, previous, found, tokens, owners):
+            if before is not None or domain in names.OWN_DOMAINS or not (any(data) or _is_foreign(domain)):
+                os.write(descriptor, record.encode(owner._replace(token=number)))
+        return tokens, covered
+
+    def _by_clocks(self, previous: int | None, granted: int) -> int:
         clocks = self._clocks()
-        number = token.next_token(
-            previous.token if previous else None,
-            token.Clocks(time.time(), clocks.newest_of_others(), clocks.newest(), seen),
+        return token.next_token(
+            previous, token.Clocks(time.time(), clocks.newest_of_others(), clocks.newest(), granted)
         )
-        if previous is not None or domain in names.OWN_DOMAINS or not (any(found) or _is_foreign(domain)):
-            os.write(descriptor, record.encode(owner._replace(token=number)))
-        return number
 
     def _clocks(self) -> Clock:
         """The newest time stamp of each node's heartbeat, in seconds of that node's clock; none of one that left."""
@@ -281,15 +328,18 @@ class Worker:
         have = dict(zip(before, _peek(old)))
         conversion = modes.conversion(Mode(job.mode), Mode(job.what["mode"]))
         opened: dict[str, int] = {}
+        covered: dict[str, Any] = {}
+        signs = (OWN, Level.EX) in conversion.opened
+        seen = self._asker.before() if signs else page.Page()
         try:
             if len(have) != len(before):
                 raise O2cbError(f"lock {job.what['name']!r} is not held any more")
             for which, level in conversion.opened:
                 opened[which] = own.open(job.domain, holding.file_name(stored, which), level is Level.EX)
             number, since = job.what["token"], int(time.time() * token.SECOND)
-            if (OWN, Level.EX) in conversion.opened:
+            if signs:
                 owner = Record(job.node, self._boot, since, 0, job.what["owner"])
-                number = self._sign(job.domain, opened[OWN], True, job.seen, owner)
+                (number,), covered = self._sign(job.domain, [opened[OWN]], True, job.seen, [owner], seen)
             both = {**have, **opened}
             message = holding.lock_message({**job.what, "token": number, "since": since})
             if not self._put(job.slot, message, [both[which] for which in after]):
@@ -300,7 +350,7 @@ class Worker:
             self._sink(job, own, stored, [which for which in tried if which in opened or which not in before], before)
             raise
         wire.close_all([*have.values(), *opened.values()])
-        return {"won": [number, since]}, []
+        return {"won": [number, since], **covered}, []
 
     def _sink(
         self, job: effects.Convert, own: Mount, stored: str, tried: Sequence[str], before: Mapping[str, Level]
@@ -382,8 +432,13 @@ class Worker:
         return {}, []
 
     def _mark(self, job: effects.Mark) -> Result:
-        files.write(rules.MARK, f"{job.token}\n")
-        return {"mark": job.token}, []
+        """In place: a full disk stops no lock."""
+        own = local.File(rules.MARK)
+        try:
+            own.write(own.local._replace(mark=job.token))
+            return {"mark": own.local.mark}, []
+        finally:
+            own.close()
 
 
 def _peek(slot: int) -> list[int]:
