@@ -19,12 +19,17 @@ PR, EX = 3, 5
 class LaneMount:
     """A mount on one node. It lives as long as somebody refers to it."""
 
-    __slots__ = ("dead", "domain", "files", "node", "number", "refs")
+    __slots__ = ("dead", "domain", "files", "node", "number", "refs", "touched", "toucher")
 
     def __init__(self, node: int, domain: str, number: int) -> None:
         self.node, self.domain, self.number = node, domain, number
         self.files: dict[str, File] = {}
         self.refs = 0
+        self.touched = -10.0
+        """When a lock of it was last unlinked, and by whose worker: the kernel may have work queued for it."""
+
+        self.toucher: Any = None
+
         self.dead = False
         """Its node is, and nobody has noticed yet."""
 

@@ -163,7 +163,7 @@ MUTANTS = {
     ),
     "does-not-know-its-requests": Mutant(
         "who asks again after a restart is not told that the lock is new",
-        "        ours = [what for what in had if request.want.id and what.request == request.want.id]",
+        "        ours = [held.what for held in request.ours]",
         "        ours = []",
     ),
 }
