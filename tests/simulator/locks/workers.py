@@ -39,6 +39,7 @@ def opened(worker: Worker, lane: LaneMount, name: str, level: int) -> Descriptor
     file = manager.attempt(lane, name, level)
     if file is None:
         return None
+    file.opener = worker.keeper
     descriptor = Descriptor(file, level, manager.closed)
     worker.descriptors.append(descriptor)
     return descriptor
