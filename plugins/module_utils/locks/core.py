@@ -1371,6 +1371,7 @@ class Core:
         def died(found: dict[int, Any], number: int) -> None:
             for _one in found:
                 self._out.append(Drop(slot))
+            self._unlink(domain, second, base.files(), stored=(what.stored,))
             self._sink(base, conversion, what.stored)
             tried(self._death(request), number)
 
@@ -1485,6 +1486,8 @@ class Core:
             self._idle(held)
 
         def died(_found: dict[int, Any], number: int) -> None:
+            # It may have asked through the second lane already: what that caches would keep others out.
+            self._unlink(domain, second, lowered, stored=(held.what.stored,))
             done({"error": "a worker died"}, number)
 
         job = effects.Settle(domain.name, lane.number, second.number, lowered, dropped)

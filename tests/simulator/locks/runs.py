@@ -153,7 +153,7 @@ def _unusual(world: World, machine: Machine) -> None:
             message = {"names": list(MANY), "domain": DOMAIN, "wait": 3.0, "mode": dice.choice(("EX", "PR"))}
             _maybe_dies(world, Client(world, machine, "take", message))
     else:
-        if dice.random() < 0.7:
+        if dice.random() < 0.7 and not _busy(world, machine, list(BY_STORED.values())):
             release_all(world, machine)
         world.after(0.5 * dice.random(), Leaver, world, machine, 2 * dice.random())
 
