@@ -55,6 +55,10 @@ def test_a_device_that_udev_does_not_know_has_no_volume(udev):
     assert devices.volume_by_udev("dm-9") is None
 
 
+def test_the_kernel_and_udev_are_asked_where_they_keep_it():
+    assert (devices._SYSFS, devices._UDEV) == ("/sys/class/block", "/run/udev/data")
+
+
 UUID, OTHER = "6617721D55364FF1B01FB7259C85410E", "0" * 32
 
 
@@ -280,6 +284,7 @@ def test_a_region_is_taken_from_the_one_device_that_the_tool_finds_too(disks):
 
 def test_a_region_on_a_device_that_the_tool_does_not_find_is_explained(disks):
     disks.add("nvme0n1", head())
+    disks.add("nvme1n1", head())
     text = f"^region {UUID}: device /dev/nvme0n1 has a name"
     assert missing_of(lambda: devices.find_regions([UUID]), text) == [UUID]
 
