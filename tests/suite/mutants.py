@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -150,11 +151,12 @@ def own_tests(path: Path) -> tuple[Path, ...]:
 
 
 def is_named_after(test: str, module: str) -> bool:
-    """test_guard, test_guard_interleaved and test_bus_frames are of guard and frames; so is test_holdings of holding."""
+    """As test_guard, test_guard_interleaved and test_the_guard are after guard."""
     return test.startswith(f"test_{module}") or test.endswith(f"_{module}")
 
 
-def imported(test: Path) -> set[str]:
+@functools.cache
+def imported(test: Path) -> frozenset[str]:
     """The modules of the library that a test imports, such as dlm.names."""
     found = set()
     for node in ast.walk(ast.parse(test.read_text())):
@@ -162,29 +164,34 @@ def imported(test: Path) -> set[str]:
             package = node.module[len(COLLECTION) + 1 :]
             found.add(package)
             found.update(f"{package}.{alias.name}".lstrip(".") for alias in node.names)
-    return found
+    return frozenset(found)
 
 
-class _Loader(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
-    """Hands out a changed module under its name."""
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module from a changed tree."""
 
     def __init__(self, name: str, path: str, tree: ast.Module) -> None:
         super().__init__(name, path)
         self._tree = tree
         self.used = False
 
+    def get_code(self, fullname: str) -> types.CodeType:
+        self.used = True
+        return compiled(self._tree, str(self.path))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Has one module loaded by this loader, under whatever path it is looked for."""
+
+    def __init__(self, loader: _Loader) -> None:
+        self._loader = loader
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != self.name:
+        if fullname != self._loader.name:
             return None
-        return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
-
-    def get_code(self, fullname: str) -> types.CodeType:
-        self.used = True
-        code = compiled(self._tree, str(self.path))
-        assert isinstance(code, types.CodeType)
-        return code
+        return importlib.util.spec_from_file_location(fullname, self._loader.path, loader=self._loader)
 
 
 class Trial:
@@ -211,8 +218,9 @@ class Trial:
             for descriptor in range(3):
                 os.dup2(silence, descriptor)
             self.mutant.plant()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         loader = _Loader(target.name, str(target.path), tree)
-        sys.meta_path.insert(0, loader)
+        sys.meta_path.insert(0, _Finder(loader))
         code = int(pytest.main([*PYTEST, *map(str, target.tests)]))
         return code if loader.used or code else NOT_LOADED
 
@@ -309,6 +317,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--judged", action="store_true", help="show the judged survivors too, with the reason of each")
     options = parser.parse_args(arguments)
     os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     hypothesis.settings.register_profile(
         PROFILE,

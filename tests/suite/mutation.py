@@ -21,6 +21,7 @@ Docstrings, annotations, decorators and imports stay as they are: types and styl
 from __future__ import annotations
 
 import ast
+import types
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -105,8 +106,9 @@ def mutants(tree: ast.Module) -> list[Mutant]:
     return found
 
 
-def compiled(tree: ast.Module, path: str) -> object:
-    return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+def compiled(tree: ast.Module, path: str) -> types.CodeType:
+    code: types.CodeType = compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+    return code
 
 
 def _walk(node: ast.AST, above: list[ast.AST]) -> Iterator[Mutant]:
@@ -257,7 +259,6 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.Slice):
         node = ast.Subscript(ast.Name("_", ast.Load()), node, ast.Load())
     if isinstance(node, ast.JoinedStr):
-        return (
-            "a message of " + repr("".join(part.value for part in node.values if isinstance(part, ast.Constant)))[:40]
-        )
+        words = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+        return f"the message {words[:40]!r}"
     return ast.unparse(ast.fix_missing_locations(node)).strip().split("\n")[0] or "nothing"

@@ -289,7 +289,7 @@ DEVICE = "/dev/sdz"
 @pytest.mark.parametrize("may_format", [True, False])
 def test_a_region_that_is_there_is_found_by_its_device_or_its_uuid(monkeypatch, wanted, may_format):
     host = Host(OURS, monkeypatch)
-    assert host.resolve(may_format, **wanted) == Region(UUID, DEVICE, "hb1")
+    assert host.resolve(may_format, **wanted) == Region(UUID, DEVICE, "hb1", formatted=False)
     assert host.formatted == []
 
 
