@@ -22,6 +22,7 @@ import functools
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import os
 import resource
 import signal
@@ -81,7 +82,9 @@ CPU_SECONDS, CPU_FACTOR = 10, 5
 """The most that the tests of a mutant may take, at least, and of what they take without one. It is processor time, so a
 busy machine kills nobody."""
 
-WALL_SECONDS = 300
+WALL_SECONDS = 900
+"""For tests that sleep for good."""
+
 MEMORY_BYTES = 4 << 30
 NOT_LOADED = 97
 
@@ -194,22 +197,49 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, self._loader.path, loader=self._loader)
 
 
+class _Order:
+    """A plugin of pytest: it notes how long each test takes, or runs them by what was noted, the quick ones first."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+
+
 class Trial:
     """The tests of a module, with one mutant or none, in a process of their own."""
 
-    def __init__(self, target: Target, tree: ast.Module, mutant: Mutant | None, cpu_seconds: int) -> None:
+    def __init__(
+        self, target: Target, tree: ast.Module, mutant: Mutant | None, cpu_seconds: int, order: dict[str, float]
+    ) -> None:
         self.mutant = mutant
         self._deadline = time.monotonic() + WALL_SECONDS
         sys.stdout.flush()
+        self._reader, writer = os.pipe()
         self.pid = os.fork()
         if not self.pid:
             code = 1
             try:
-                code = self._run(target, tree, cpu_seconds)
+                noted = _Order(dict(order))
+                code = self._run(target, tree, cpu_seconds, noted)
+                if mutant is None:
+                    with os.fdopen(writer, "w") as pipe:
+                        json.dump(noted.seconds, pipe)
             finally:
                 os._exit(code)
+        os.close(writer)
 
-    def _run(self, target: Target, tree: ast.Module, cpu_seconds: int) -> int:
+    def noted(self) -> dict[str, float]:
+        """How long each test took, of a trial without a mutant; read to its end before it ends."""
+        with os.fdopen(os.dup(self._reader)) as pipe:
+            found: dict[str, float] = json.loads(pipe.read() or "{}")
+        return found
+
+    def _run(self, target: Target, tree: ast.Module, cpu_seconds: int, order: _Order) -> int:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -221,13 +251,14 @@ class Trial:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         loader = _Loader(target.name, str(target.path), tree)
         sys.meta_path.insert(0, _Finder(loader))
-        code = int(pytest.main([*PYTEST, *map(str, target.tests)]))
+        code = int(pytest.main([*PYTEST, *map(str, target.tests)], [order]))
         return code if loader.used or code else NOT_LOADED
 
     def ended(self) -> tuple[int, float] | None:
         """Its exit code, not 0 where it was killed, and the seconds of processor time it took; None while it runs."""
         pid, status, usage = os.wait4(self.pid, os.WNOHANG)
         if pid:
+            os.close(self._reader)
             return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime
         if time.monotonic() > self._deadline:
             self.kill()
@@ -241,11 +272,13 @@ class Trial:
             except ProcessLookupError:
                 continue
         os.waitpid(self.pid, 0)
+        os.close(self._reader)
 
 
-def seconds_without(target: Target) -> float:
-    """The processor time of the tests without a mutant, with which they must pass."""
-    trial = Trial(target, ast.parse(target.path.read_bytes()), None, WALL_SECONDS)
+def without_mutant(target: Target) -> tuple[float, dict[str, float]]:
+    """The processor time of the tests without a mutant, with which they must pass, and how long each takes."""
+    trial = Trial(target, ast.parse(target.path.read_bytes()), None, WALL_SECONDS, {})
+    order = trial.noted()
     while (ended := trial.ended()) is None:
         time.sleep(0.02)
     code, seconds = ended
@@ -253,13 +286,14 @@ def seconds_without(target: Target) -> float:
         raise Problem(f"{target.key}: its tests pass, but never load {target.name}")
     if code:
         raise Problem(f"{target.key}: its tests fail as it is (pytest's exit code {code}): correct that first")
-    return seconds
+    return seconds, order
 
 
 def tried(target: Target, jobs: int) -> Result:
     """Every mutant of a module, each against its tests."""
     started = time.monotonic()
-    cpu_seconds = int(max(CPU_SECONDS, CPU_FACTOR * seconds_without(target)))
+    seconds, order = without_mutant(target)
+    cpu_seconds = int(max(CPU_SECONDS, CPU_FACTOR * seconds))
     tree = ast.parse(target.path.read_bytes())
     waiting = mutants(tree)[::-1]
     result = Result(target, len(waiting))
@@ -267,7 +301,7 @@ def tried(target: Target, jobs: int) -> Result:
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(Trial(target, tree, waiting.pop(), cpu_seconds))
+                running.append(Trial(target, tree, waiting.pop(), cpu_seconds, order))
             time.sleep(0.01)
             for trial in list(running):
                 ended = trial.ended()
