@@ -86,6 +86,9 @@ WALL_SECONDS = 900
 """For tests that sleep for good."""
 
 MEMORY_BYTES = 4 << 30
+TELL_SECONDS = 60
+"""Between two lines that say how far it is."""
+
 NOT_LOADED = 97
 
 
@@ -298,8 +301,12 @@ def tried(target: Target, jobs: int) -> Result:
     waiting = mutants(tree)[::-1]
     result = Result(target, len(waiting))
     running: list[Trial] = []
+    told = time.monotonic()
     try:
         while waiting or running:
+            if time.monotonic() > told + TELL_SECONDS:
+                told = time.monotonic()
+                print(f"{target.key}: {len(waiting)} of {result.mutants} mutants are left", flush=True)
             while waiting and len(running) < jobs:
                 running.append(Trial(target, tree, waiting.pop(), cpu_seconds, order))
             time.sleep(0.01)
