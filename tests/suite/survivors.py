@@ -10,6 +10,9 @@ gone, fails the step: a judgement is about the code as it was read.
 from __future__ import annotations
 
 _FOR_TYPES = "None where a name or UUID is wanted finds nothing either; the text is there for the type checker."
+_ABSENT = "Without a resource should_run has said absent, and this is not reached."
+_TRUTH = "Its callers ask only whether there is a text."
+_ABLE = "A node without a priority must not run it; should_run has said that, and this is not reached."
 
 JUDGED: dict[str, dict[str, str]] = {
     "token": {
@@ -34,6 +37,23 @@ JUDGED: dict[str, dict[str, str]] = {
             "Any text without a line E:ID_FS_TYPE= will do."
         ),
         "find_regions: found[uuid] = usable[0] -> found[uuid] = usable[-1]": "There is exactly one.",
+    },
+    "election": {
+        "Memory.ran_well: if self.given_up and now - self.retry > 2 * resource.window: -> "
+        "if now - self.retry > 2 * resource.window:": "A 0 is set to 0.",
+        "rank: -(able[name] or 0) -> -able[name]": "Those with None were left out; a type checker cannot know.",
+        "next_step: if why or resource is None: -> if why:": _ABSENT,
+        "_as_holder: if why or resource is None: -> if why:": _ABSENT,
+        "_last: -1 -> -2": "It is only compared with 0 and with numbers of parts.",
+        "_gives_way: if resource is None or seen.wisher in ('', seen.me): -> if seen.wisher in ('', seen.me):": _ABSENT,
+        "_gives_way: return '' -> return None": _TRUTH,
+        "_gives_way: return '' -> return None (2)": _TRUTH,
+        "_gives_way: return '' -> return None (3)": _TRUTH,
+        "_gives_way: theirs > (mine or 0) -> theirs > mine": _ABLE,
+        "_wishes: return '' -> return None": _ABSENT,
+        "_wishes: return '' -> return 'mutant'": _ABSENT,
+        "_wishes: (mine or 0) > theirs -> mine > theirs": _ABLE,
+        "_wishes: return '' -> return None (2)": _TRUTH,
     },
     "regions": {
         "resolve: device = devices.find_regions([uuid or ''])[uuid or ''] -> "

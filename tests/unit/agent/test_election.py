@@ -143,6 +143,9 @@ def test_the_step_that_is_due(sight: Seen, memory: Memory, do: Do, part: int) ->
 RANKED = replace(WEB, nodes={"node1": 3, "node2": 2, "node3": 1}, prefer="", check_interval=7.0)
 LOOSE = replace(RANKED, sticky=False)
 LEVEL = replace(LOOSE, nodes={"node1": 0, "node2": 0, "node3": 1})
+BELOW = replace(LOOSE, nodes={"node1": 0, "node2": -1, "node3": -1})
+ANYWHERE = replace(WEB, sticky=False)
+OTHERS = "others come first"
 LATER, BOTH = NOW + 4, (RUNS, RUNS)
 
 
@@ -227,9 +230,9 @@ def held(parts: tuple[State, ...] = BOTH, me: str = "node1", **more: object) -> 
         (seen(holder="node1"), Memory(), Step(Do.REST, seconds=1, text="node1 runs it")),
         (seen(me="node2", holder="node1"), Memory(), Step(Do.TAKE, seconds=2)),
         (seen(me="node3", holder="node1", free=9), Memory(), Step(Do.REST, seconds=1, text="node1 runs it")),
-        (seen(me="node2", free=2.9), Memory(), Step(Do.REST, seconds=1, text="others come first")),
+        (seen(me="node2", free=2.9), Memory(), Step(Do.REST, seconds=1, text=OTHERS)),
         (seen(me="node2", free=3), Memory(), Step(Do.TAKE)),
-        (seen(me="node3", free=5.9), Memory(), Step(Do.REST, seconds=1, text="others come first")),
+        (seen(me="node3", free=5.9), Memory(), Step(Do.REST, seconds=1, text=OTHERS)),
         (seen(me="node3", free=6), Memory(), Step(Do.TAKE)),
     ],
 )
@@ -253,6 +256,12 @@ def test_the_whole_step_that_is_due_with_its_reason(sight: Seen, memory: Memory,
         (LEVEL, seen(holder="node2"), Step(Do.REST, seconds=1, text="node2 runs it")),
         (LOOSE, seen(holder="node2", wisher="node1", wish="prefer"), Step(Do.TAKE, seconds=10)),
         (RANKED, seen(holder="node2", wisher="node1", wish="prefer"), Step(Do.UNWISH)),
+        (LOOSE, held(me="node2", wisher="node1", wish="x"), Step(Do.REST, seconds=7)),
+        (BELOW, seen(holder="node2"), Step(Do.WISH, text="prefer")),
+        (ANYWHERE, held(wish="move"), Step(Do.REST, seconds=10)),
+        (ANYWHERE, seen(), Step(Do.TAKE, seconds=2)),
+        (ANYWHERE, seen(wish="move"), Step(Do.TAKE, seconds=2)),
+        (replace(LOOSE, nodes={"node9": 1}), seen(me="node9", free=99), Step(Do.REST, seconds=1, text=OTHERS)),
     ],
 )
 def test_only_what_is_not_sticky_goes_to_the_higher_priority(resource: Resource, sight: Seen, step: Step) -> None:
@@ -331,6 +340,21 @@ def test_the_priority_comes_before_the_order_of_equals(name: str) -> None:
     ranked = replace(WEB, name=name, prefer="node2", nodes={"node1": 0, "node2": 0, "node3": 1})
     places = {node: election.rank(ranked, seen(me=node)) for node in [*NODES, "node9"]}
     assert places == {"node2": 0, "node3": 1, "node1": 2, "node9": None}
+
+
+@pytest.mark.parametrize("name", [f"r{number}" for number in range(8)])
+def test_a_priority_below_0_is_behind_those_that_are_not_named(name: str) -> None:
+    assert [election.rank(replace(BELOW, name=name), seen(me=node)) for node in ("node1", "node9")] == [0, None]
+
+
+def test_a_node_that_must_not_run_it_has_no_rank_and_does_not_count():
+    two = replace(RANKED, nodes={"node1": -1, "node3": -2})
+    assert [election.rank(two, seen(me=node)) for node in NODES] == [0, None, 1]
+
+
+def test_nothing_is_said_where_nothing_is_known():
+    assert Step(Do.START) == (Do.START, 0, 0.0, "", False)
+    assert Seen("node1", False, ()) == Seen("node1", False, (), "", "", "", "", 0.0, {})
 
 
 def test_agents_of_every_version_understand_each_others_owner_texts():

@@ -118,7 +118,9 @@ def test_what_was_being_released_has_no_pipe_any_more_and_is_released_by_the_nex
 
 def test_a_pipe_may_have_the_number_0():
     assert Holding(lock(1).what, 10, [], pipe=0).descriptors() == [10, 0]
-    assert Holding(lock(1).what, 10, [11]).descriptors() == [10, 11]
+    held = Holding(lock(1).what, 10, [11])
+    assert held.descriptors() == [10, 11]
+    assert (held.pipe, held.info, held.what.cgroup) == (-1, -1, "")
 
 
 @pytest.mark.parametrize(
@@ -189,6 +191,7 @@ def test_locks_are_listed_in_the_order_in_which_they_came_and_those_that_are_rel
     for one in holdings:
         holdings.remove(one)
     assert list(holdings) == []
+    assert holdings._by_key == {}, "nothing is kept of names that are not locked any more"
     holdings.add(lock(9))
     assert [one.number for one in holdings] == [6], "a number is never given twice"
 
