@@ -13,6 +13,8 @@ _FOR_TYPES = "None where a name or UUID is wanted finds nothing either; the text
 _ABSENT = "Without a resource should_run has said absent, and this is not reached."
 _TRUTH = "Its callers ask only whether there is a text."
 _ABLE = "A node without a priority must not run it; should_run has said that, and this is not reached."
+_ONE_HELD = "One of the two is held here; a type checker cannot know."
+_NO_HOLDER = "The world names no other holder of a lock that was just granted."
 
 JUDGED: dict[str, dict[str, str]] = {
     "token": {
@@ -54,6 +56,28 @@ JUDGED: dict[str, dict[str, str]] = {
         "_wishes: return '' -> return 'mutant'": _ABSENT,
         "_wishes: (mine or 0) > theirs -> mine > theirs": _ABLE,
         "_wishes: return '' -> return None (2)": _TRUTH,
+    },
+    "guard": {
+        "module: T = TypeVar('T') -> T = TypeVar('')": "Only type checkers read it.",
+        "release: view.pids and (view.run or view.incoming) and (waited < GONE_SECONDS) -> "
+        "view.pids and (view.run or view.incoming) and (waited <= GONE_SECONDS)": (
+            "The sum of 20 times 0.1 is not 2 but a little more."
+        ),
+        "release: (view.run or view.incoming or Held(0, 0)).token -> (view.run or view.incoming).token": _ONE_HELD,
+        **{
+            "release: (view.run or view.incoming or Held(0, 0)).token -> "
+            f"(view.run or view.incoming or Held({held})).token": _ONE_HELD
+            for held in ("1, 0", "-1, 0", "0, 1", "0, -1")
+        },
+        "_take_run: if not taken.held and taken.holder and taken.holder.here: -> "
+        "if taken.holder and taken.holder.here:": _NO_HOLDER,
+        "_take_run: return taken if taken.held else replace(taken, text=_reason(taken)) -> "
+        "return replace(taken, text=_reason(taken))": "The text of one that is held is not read.",
+        "_enter: if not taken.held and taken.holder and taken.holder.here: -> "
+        "if taken.holder and taken.holder.here:": _NO_HOLDER,
+        "_enter: if taken.held or taken.reason != BUSY: -> if taken.reason != BUSY:": (
+            "o2keep gives no reason with a lock that it grants."
+        ),
     },
     "regions": {
         "resolve: device = devices.find_regions([uuid or ''])[uuid or ''] -> "

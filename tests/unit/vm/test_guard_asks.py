@@ -39,14 +39,17 @@ Exchange = list[tuple[guard.Ask, Any]]
 
 
 def come_to(call: guard.Call[Any], exchange: Exchange) -> Any:
-    """Answer a call as written, each ask being the one that is expected. Its result."""
+    """Answer a call as written, each ask being the one that is expected, to the last. Its result."""
+    number = 0
     try:
         ask = next(call)
         for number, (expected, answer) in enumerate(exchange, start=1):
             assert ask == expected, f"ask {number}"
             ask = call.throw(answer) if isinstance(answer, O2cbError) else call.send(answer)
-    except StopIteration as end:
-        assert number == len(exchange)
+    except (StopIteration, O2cbError) as end:
+        assert number == len(exchange), f"it ends after ask {number}"
+        if isinstance(end, O2cbError):
+            raise
         return end.value
     raise AssertionError(f"it asks for more: {ask}")
 
@@ -157,6 +160,10 @@ def test_prepare_refuses_where_it_runs_and_asks_nothing_where_it_is_permitted():
     permitted = [(Look(PERMITTED), View(incoming=Held(5, 0)))]
     assert come_to(guard.prepare(PERMITTED), permitted) == ALLOWED
     assert come_to(guard.prepare(WEB), [look(incoming=Held(5, 0)), *IN_VAIN[0][0]]) == refused("the clock is wrong")
+
+
+def test_what_has_come_to_nothing_has_no_token_and_says_nothing():
+    assert Taken(False) == Taken(False, 0, "", "", None)
 
 
 @pytest.mark.parametrize("when", [1, 2])
