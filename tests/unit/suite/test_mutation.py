@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,16 @@ def test_a_module_passes_whose_every_survivor_is_judged_and_whose_score_is_90_pe
 ):
     monkeypatch.setattr(step, "JUDGED", {"names": judged})
     assert step.is_well(result(killed, survivors)) is well
+
+
+@pytest.mark.usefixtures("library")
+def test_of_a_part_of_the_mutants_only_a_survivor_that_is_not_judged_fails(monkeypatch):
+    monkeypatch.setattr(step, "JUDGED", {"names": {FIRST: "a reason", "another": "a reason"}})
+    part = replace(result(1, 1), partial=True)
+    assert step.is_well(part)
+    assert len(list(step.report(part, with_judged=False))) == 1
+    monkeypatch.setattr(step, "JUDGED", {})
+    assert not step.is_well(part)
 
 
 @pytest.mark.usefixtures("library")
