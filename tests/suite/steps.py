@@ -53,6 +53,10 @@ def simulator(arguments: list[str]) -> Iterator[Command]:
     yield Command(["tests/simulator/run", *(arguments or ["--seeds", "20000"])])
 
 
+def mutants(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["python", "-m", "suite.mutants", *arguments])
+
+
 def check_sanity(arguments: list[str]) -> Iterator[Command]:
     sanity.provide_pip(Path.home())
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -89,6 +93,8 @@ class Step:
     about: str
     commands: Callable[[list[str]], Iterator[Command]]
     by_default: bool = True
+    takes_names: bool = False
+    """Whether what follows its name is for its programs, without a -- between."""
 
 
 STEPS = {
@@ -100,6 +106,7 @@ STEPS = {
         Step("simulator", "the bus in 20,000 simulated clusters with faults", simulator),
         Step("sanity", "ansible-test sanity on a copy of the clone", check_sanity),
         Step("molecule", "all molecule scenarios on a lab of real kernels", molecule),
+        Step("mutants", "whether the tests of modules can fail; of one: MODULE", mutants, False, takes_names=True),
         Step("faults", "the traps of kernel and distributions, on a lab", faults, by_default=False),
         Step("bench", "the figures of tests/bench, on labs", bench, by_default=False),
     )

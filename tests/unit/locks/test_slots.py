@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -145,3 +146,25 @@ def test_what_another_version_has_left_at_systemd_is_let_go(systemd, pipe):
     assert list(Slots(systemd).adopt(systemd.hand_over())) == []
     assert not is_open(reader)
     assert systemd.kept == {}
+
+
+def test_every_version_finds_what_another_one_has_put_aside(systemd, pipe):
+    """A rack's one message has the ends of its slots, sender and receiver in turn. A slot's says what it keeps."""
+    _reader, writer = pipe
+    slots = Slots(systemd)
+    slots.put("lock", {"lock": {"name": "web"}, "released": False}, [writer], lambda _problem: None)
+    systemd.pass_barriers()
+    assert list(systemd.kept) == ["rack-1"]
+    with socket.socket(fileno=os.dup(systemd.kept["rack-1"][0])) as rack:
+        data, ends = look(rack)
+    assert (data, len(ends)) == (b"{}", 64)
+    sockets = [socket.socket(fileno=end) for end in ends]
+    assert look(sockets[1])[0] == b'{"key": "lock", "what": {"lock": {"name": "web"}, "released": false}}'
+    for one in sockets:
+        one.close()
+    os.close(writer)
+
+
+def look(sock: socket.socket) -> tuple[bytes, list[int]]:
+    data, descriptors, _flags, _address = socket.recv_fds(sock, 65536, 64, socket.MSG_PEEK)
+    return data, descriptors
