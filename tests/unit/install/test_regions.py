@@ -14,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import devices, direct, programs, regions
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import programs
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install import regions
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.install.regions import Region
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import devices, direct
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.devices import Device
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.regions import Region
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.superblock import Superblock
 
 SIZE = 64 * 1024 * 1024

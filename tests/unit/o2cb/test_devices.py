@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import devices, direct
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.direct import Answer, Extent
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 
 VOLUME = "2A7D4DC5CA8C46E9A695B8BC189DCA19"
 REGION = "E:ID_FS_TYPE=ocfs2\nE:ID_FS_UUID=2a7d4dc5-ca8c-46e9-a695-b8bc189dca19\nE:ID_FS_LABEL=hb1\n"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import isolation
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat, Beats
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Live
 

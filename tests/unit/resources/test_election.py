@@ -12,9 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent import election
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.election import Do, Memory, Seen, State, Step, next_step
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.agent.resource import Resource, Unit
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources import election
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.election import (
+    Do,
+    Memory,
+    Seen,
+    State,
+    Step,
+    next_step,
+)
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.resources.resource import Resource, Unit
 
 NODES = {"node1": 1, "node2": 2, "node3": 3}
 RUNS, STOPPED, UNKNOWN = State.RUNS, State.STOPPED, State.UNKNOWN

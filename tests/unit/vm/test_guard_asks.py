@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm import guard, machine
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.vm.guard import (
     ALLOWED,
