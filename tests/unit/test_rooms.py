@@ -39,15 +39,16 @@ DOORS = {"api", "program"}
 
 KEEPER = """
     base.errors base.files base.loop base.notify base.programs base.wire
-    locks.cgroups locks.clock locks.converting locks.holding locks.keeper locks.mark locks.modes locks.names locks.pool
-    locks.rules locks.server locks.slots locks.store locks.token
+    locks.cgroups locks.core locks.effects locks.holding locks.keeper locks.lanes locks.modes locks.names locks.pool
+    locks.requests locks.rules locks.server locks.slots locks.store
     o2cb.domains o2cb.keeping
 """
 """All that o2keep may load: who wants to know whether a lock is safe with it reads these files."""
 
 WORKER = """
     base.deadline base.errors base.files base.programs base.wire
-    locks.mount locks.record locks.rules locks.token locks.worker
+    locks.clock locks.effects locks.holding locks.modes locks.mount locks.names locks.record locks.rules locks.token
+    locks.worker
     o2cb.blocks o2cb.configfs o2cb.devices o2cb.direct o2cb.domains o2cb.heartbeats o2cb.isolation o2cb.keeping
     o2cb.model o2cb.network o2cb.observe o2cb.state o2cb.superblock o2cb.timeouts
 """

@@ -14,13 +14,10 @@ import enum
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from . import names
 from .modes import LEVELS, OWN, WRITERS, Level, Mode
-
-if TYPE_CHECKING:
-    from .core import Request
 
 NODE = "node"
 PROCESS = "process"
@@ -136,7 +133,9 @@ class Holding:
     slot: int
     state: State = State.GRANTING
     info: int = -1
-    converting: Request | None = None
+    converting: object = None
+    """The request that converts it, None for none."""
+
     number: int = 0
     """Its place in lists: later ones have larger numbers."""
 

@@ -2,23 +2,24 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The locks of a node: found by their names, listed in pages, with a word to those who wait."""
+"""The locks of a node: found by their names, listed in pages."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.holding import NODE, PROCESS, Holding, Holdings, Identity
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.holding import NODE, PROCESS, Holding, Holdings, Identity, State
 
 
 def lock(number: int, name: str = "", kind: str = NODE) -> Holding:
-    return Holding(Identity(f"id{number}", "o2cb", name or f"lock{number}", "EX", kind, "", 1, 1), -1)
+    what = Identity(f"id{number}", "o2cb", name or f"lock{number}", "EX", kind, "", 1, 1)
+    return Holding(what, number, State.HELD)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 7))
 def test_pages_miss_none_that_is_there_all_the_time(removed: list[bool], count: int) -> None:
-    holdings = Holdings(lambda _key: None)
+    holdings = Holdings()
     held = [lock(number) for number in range(len(removed))]
     for one in held:
         holdings.add(one)
@@ -38,32 +39,35 @@ def test_pages_miss_none_that_is_there_all_the_time(removed: list[bool], count: 
     assert len(mine) == len(set(mine)), "and lists none twice"
 
 
-def test_who_waits_is_told_of_what_comes_and_goes_and_finds_it_by_its_name():
-    told: list[tuple[str, str]] = []
-    holdings = Holdings(told.append)
+def test_a_lock_is_found_by_its_name_as_long_as_its_files_are_there():
+    holdings = Holdings()
     first, second = lock(1, "same", PROCESS), lock(2, "same")
     holdings.add(first)
     holdings.add(second)
     key = ("o2cb", "same")
     assert holdings.of(key) == [first, second]
     assert holdings.node_lock(key) is second
-    second.releasing = True
-    assert holdings.node_lock(key) is None
+    second.state = State.RELEASING
+    assert holdings.node_lock(key) is None, "it may be taken anew"
+    assert holdings.of(key) == [first, second], "and stands in the way until its files are gone"
     assert holdings.following(0, 9) == [first]
     holdings.remove(first)
-    holdings.discard(second)
-    holdings.discard(second)
+    holdings.remove(second)
     assert (len(holdings), holdings.of(key)) == (0, [])
-    assert told == [key] * 4
 
 
-def test_what_waits_for_the_end_of_jobs_is_called_once_at_their_end():
-    held, called = lock(1), []
-    held.when_idle(lambda: called.append("at once"))
-    held.begin()
-    held.begin()
-    held.when_idle(lambda: called.append("later"))
-    held.end()
-    assert called == ["at once"]
-    held.end()
-    assert called == ["at once", "later"]
+def test_what_nobody_was_told_of_is_in_no_list():
+    holdings, held = Holdings(), lock(1)
+    held.state = State.GRANTING
+    holdings.add(held)
+    assert holdings.following(0, 9) == []
+    assert holdings.node_lock(("o2cb", "lock1")) is held, "who asks for it has to wait for it"
+    held.state = State.HELD
+    assert holdings.following(0, 9) == [held]
+
+
+def test_files_are_those_of_the_mode_and_what_earlier_modes_have_touched():
+    held = lock(1)
+    assert held.files() == ["lock1"]
+    held.touched |= {"lock1.w", "lock1.info"}
+    assert held.files() == ["lock1", "lock1.info", "lock1.w"]

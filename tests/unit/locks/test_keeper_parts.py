@@ -2,16 +2,17 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The parts of the keeper that need neither dlmfs nor systemd: its loop, its mark, its store, its socket."""
+"""The parts of the keeper that need neither dlmfs nor systemd: its loop, its store, its socket."""
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,43 +20,11 @@ import pytest
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import wire
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.loop import Loop
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import mark
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.client import keep
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import server as servers
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.keeper import Keeper
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.mark import AHEAD, Mark
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.server import Client, Server
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.server import STORED, Client, Server
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.store import Store, inherited
-
-
-class Workers:
-    """Takes jobs, and answers when the test says so."""
-
-    def __init__(self) -> None:
-        self.jobs: list[tuple[dict[str, Any], Callable[[dict[str, Any], list[int]], None]]] = []
-
-    def run(self, job: dict[str, Any], _descriptors: list[int], answer: Callable[..., None]) -> None:
-        self.jobs.append((job, answer))
-
-    def answer(self, **message: Any) -> dict[str, Any]:
-        job, answer = self.jobs.pop(0)
-        answer(message, [])
-        return job
-
-
-@pytest.fixture
-def workers() -> Workers:
-    return Workers()
-
-
-@pytest.fixture
-def marked(workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Mark]:
-    """A mark whose file says so much."""
-    monkeypatch.setattr(mark, "MARK", str(tmp_path / "token"))
-
-    def make(written: int) -> Mark:
-        (tmp_path / "token").write_text(f"{written}\n")
-        return Mark(Loop(), workers)  # type: ignore[arg-type]
-
-    return make
 
 
 def test_a_timer_is_called_once_and_in_its_time():
@@ -80,39 +49,6 @@ def test_a_descriptor_is_watched_until_it_is_forgotten():
     assert called == [b"a"]
     os.close(reader)
     os.close(writer)
-
-
-def test_no_token_is_told_before_the_mark_is_above_it(marked, workers):
-    told: list[str] = []
-    mark = marked(1000)
-    assert mark.seen == 1000
-    mark.reach(1001, told.append)
-    mark.reach(1002, told.append)
-    assert told == []
-    assert workers.answer()["token"] == 1001 + AHEAD
-    assert told == ["", ""]
-    mark.reach(1002 + AHEAD - 1, told.append)
-    assert told == ["", "", ""]
-    assert workers.jobs == []
-
-
-def test_a_token_that_came_while_the_mark_was_written_may_need_another(marked, workers):
-    told: list[str] = []
-    mark = marked(0)
-    mark.reach(10, told.append)
-    mark.reach(11 + 2 * AHEAD, told.append)
-    workers.answer()
-    assert told == [""]
-    workers.answer()
-    assert told == ["", ""]
-
-
-def test_a_mark_that_cannot_be_written_gives_out_no_token(marked, workers):
-    told: list[str] = []
-    marked(0).reach(10, told.append)
-    workers.answer(error="No space left on device")
-    assert len(told) == 1
-    assert "No space left on device" in told[0]
 
 
 def test_without_systemd_a_barrier_passes_and_nothing_is_inherited():
@@ -163,69 +99,218 @@ def test_a_systemd_that_does_not_listen_takes_over_nothing_and_is_told_later(tmp
         assert systemd.recv(100) == b"WATCHDOG=1"
 
 
+
+class Office:
+    """A server, whose requests are answered with what they say, and systemd's store for its socket."""
+
+    def __init__(self, path: Path, kept: dict[str, list[int]] | None = None) -> None:
+        self.loop, self.path = Loop(), str(path)
+        self.store: dict[str, list[int]] = {}
+        self.gone: list[Client] = []
+        self.server = Server(self.loop, self, self.path, kept or {}, self.call, self.gone.append)  # type: ignore[arg-type]
+
+    def put(self, name: str, descriptors: list[int]) -> None:
+        self.store[name] = [os.dup(descriptor) for descriptor in descriptors]
+
+    def remove(self, name: str) -> None:
+        for descriptor in self.store.pop(name, []):
+            os.close(descriptor)
+
+    def call(self, client: Client, message: dict[str, Any]) -> None:
+        self.server.answer(client, {"said": message, "uid": client.uid, "pid": client.pid})
+
+    def die(self) -> dict[str, list[int]]:
+        """kill -9: all that stays is what systemd keeps."""
+        self.server.stop()
+        for client in list(self.server._clients):
+            client.sock.close()
+        self.server._listener.close()
+        return {name: [os.dup(one) for one in descriptors] for name, descriptors in self.store.items()}
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path / "run" / "socket")
+
+
+def caller(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.settimeout(5)
+    sock.connect(path)
+    return sock
+
+
+def test_a_request_is_answered_to_whom_the_kernel_says_it_is(office):
+    with caller(office.path) as client:
+        office.loop.turn(1)
+        wire.send(client, {"op": "list"})
+        office.loop.turn(1)
+        assert wire.receive(client) == ({"said": {"op": "list"}, "uid": os.getuid(), "pid": os.getpid()}, [])
+    office.loop.turn(1)
+    assert len(office.gone) == 1
+
+
 @pytest.mark.parametrize(
-    ("request_", "answer"),
+    ("odd", "why"),
     [
-        ({"op": "echo", "text": "x"}, {"text": "x"}),
-        ({"op": "refuse"}, {"error": "no"}),
-        ({"op": "echo"}, {"error": "bad request: KeyError('text')"}),
-        ({"op": "none"}, {"error": "there is no operation 'none'"}),
-        ([], {"error": "this is no request: a message is not a JSON object"}),
+        (b"[]", "not a JSON object"),
+        (b"\xff\xfe\x00", "utf-8"),
+        (b"{", "Expecting"),
+        (b"[" * 100_000, "recursion"),
+        (b" " * 140_000, "longer than"),
     ],
 )
-def test_a_request_is_answered_whatever_it_is(tmp_path, monkeypatch, request_, answer):
-    loop = Loop()
+def test_odd_bytes_are_answered_in_words_and_their_connection_ends(office, odd, why):
+    with caller(office.path) as client, caller(office.path) as other:
+        office.loop.turn(1)
+        office.loop.turn(1)
+        client.send(odd)
+        office.loop.turn(1)
+        received = wire.receive(client)
+        assert received is not None
+        assert why in received[0]["error"]
+        assert wire.receive(client) is None
+        wire.send(other, {"op": "list"})
+        office.loop.turn(1)
+        received = wire.receive(other)
+        assert received is not None
+        assert received[0]["said"] == {"op": "list"}
+    assert len(office.gone) == 1
 
-    def echo(client: Client, message: dict[str, Any]) -> None:
-        server.answer(client, {"text": message["text"]})
 
-    def refuse(_client: Client, _message: dict[str, Any]) -> None:
-        raise O2cbError("no")
+def test_descriptors_that_come_with_a_request_are_closed(office):
+    reader, writer = os.pipe()
+    with caller(office.path) as client:
+        office.loop.turn(1)
+        wire.send(client, {}, [writer])
+        os.close(writer)
+        office.loop.turn(1)
+        assert os.read(reader, 1) == b""
+    os.close(reader)
 
-    server = Server(loop, str(tmp_path / "run" / "socket"), {"echo": echo, "refuse": refuse})
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.connect(str(tmp_path / "run" / "socket"))
-        loop.turn(1)
-        wire.send(client, request_)
-        loop.turn(1)
-        assert wire.receive(client) == (answer, [])
-    loop.turn(1)
+
+def test_an_answer_that_nobody_can_take_is_known_as_unheard_once(office):
+    client = caller(office.path)
+    office.loop.turn(1)
+    (connection,) = office.server._clients
+    client.close()
+    assert office.server.answer(connection, {}) is False
+    assert office.server.answer(connection, {}) is False
+    assert office.gone == [connection]
+
+
+def test_who_asks_while_nobody_listens_is_answered_by_the_next(office):
+    kept = office.die()
+    with caller(office.path) as client:
+        wire.send(client, {"op": "take"})
+        later = Office(Path(office.path), kept)
+        for _turn in range(4):
+            later.loop.turn(0.2)
+        received = wire.receive(client)
+        assert received is not None
+        assert received[0]["said"] == {"op": "take"}
+    assert later.store == {}, "systemd has it already"
+
+
+def test_what_came_after_the_end_of_reading_waits_for_the_next(office):
+    with caller(office.path) as client:
+        office.loop.turn(1)
+        office.server.stop()
+        wire.send(client, {"op": "take"})
+        office.loop.turn(0.05)
+        client.settimeout(0.05)
+        with pytest.raises(socket.timeout):
+            wire.receive(client)
+
+
+@pytest.mark.parametrize("moved", ["the path is gone", "another has the path"])
+def test_an_inherited_socket_that_clients_do_not_find_is_replaced(office, moved):
+    kept = office.die()
+    os.unlink(office.path)
+    if moved == "another has the path":
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stranger.bind(office.path)
+        stranger.close()
+    later = Office(Path(office.path), kept)
+    assert list(later.store) == [STORED]
+    with caller(office.path) as client:
+        later.loop.turn(1)
+        wire.send(client, {})
+        later.loop.turn(1)
+        assert wire.receive(client) is not None
+
+
+def test_the_socket_is_roots_alone_where_there_is_no_group(office, monkeypatch, tmp_path):
+    monkeypatch.setattr(servers, "GROUP", "no-such-group")
+    path = tmp_path / "own" / "socket"
+    Office(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_members_of_the_group_may_ask_where_there_is_one(monkeypatch, tmp_path):
+    import grp
+
+    monkeypatch.setattr(servers, "GROUP", grp.getgrgid(os.getgid()).gr_name)
+    changed: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid: changed.append((path, uid, gid)))
+    path = tmp_path / "own" / "socket"
+    Office(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+    assert changed == [(str(path.parent), 0, os.getgid()), (str(path), 0, os.getgid())]
+
+
+# the daemon, with workers that are never asked anything
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    found = Keeper({}, ["/bin/false"], ["/bin/false"], str(tmp_path / "run" / "socket"))
+    yield found
+    found.server.stop()
+
+
+def ask(keeper: Keeper, tmp_path: Path, message: dict[str, Any]) -> dict[str, Any]:
+    with caller(str(tmp_path / "run" / "socket")) as client:
+        keeper.loop.turn(1)
+        wire.send(client, message)
+        keeper.loop.turn(1)
+        received = wire.receive(client)
+        assert received is not None
+        return received[0]
 
 
 @pytest.mark.parametrize(
-    ("message", "released"),
-    [({}, True), ({"token": 17}, True), ({"token": 18}, False), ({"token": None}, False)],
+    ("message", "answer"),
+    [
+        ({"op": "none"}, "there is no operation 'none'"),
+        ({}, "there is no operation None"),
+        ({"op": "take"}, "bad request: KeyError('name')"),
+        ({"op": "take", "name": 7}, "a lock's name is a string"),
+        ({"op": "take", "name": "a", "mode": "CW"}, "the mode CW does not exist in o2dlm"),
+        ({"op": "take", "name": "a", "wait": "soon"}, "bad request: ValueError"),
+        ({"op": "take", "name": "a", "wait": float("nan")}, "wait is nan"),
+        ({"op": "release", "names": 7}, "bad request: TypeError"),
+        ({"op": "list", "after": float("inf")}, "bad request: OverflowError"),
+        ({"op": "label", "name": "a", "owner": "x" * 300}, "the owner text is 300 bytes"),
+    ],
 )
-def test_a_lock_that_was_taken_anew_is_not_released_by_the_token_of_the_old_one(message, released):
-    answers: list[dict[str, Any]] = []
-    releases: list[tuple[str, str]] = []
-    keeper = SimpleNamespace(
-        holdings=SimpleNamespace(node_lock=lambda key: SimpleNamespace(what=SimpleNamespace(token=17))),
-        _release_within=lambda seconds, client, key: releases.append(key),
-        answer=lambda client, answer: answers.append(answer),
-    )
-    Keeper._release(keeper, None, {"name": "a", **message})
-    assert releases == ([("o2cb", "a")] if released else [])
-    assert answers == ([] if released else [{"released": False, "changed": False}])
+def test_what_is_wrong_with_a_request_is_its_answer(keeper, tmp_path, message, answer):
+    assert answer in ask(keeper, tmp_path, message)["error"]
+    assert ask(keeper, tmp_path, {"op": "list"}) == {"locks": [], "more": 0}
 
 
-def test_nobody_but_root_is_answered(tmp_path, monkeypatch):
-    loop = Loop()
-    server = Server(loop, str(tmp_path / "socket"), {})
-    monkeypatch.setattr("ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.server._CREDENTIALS", Nobody())
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-        client.connect(str(tmp_path / "socket"))
-        loop.turn(1)
-        wire.send(client, {"op": "list"})
-        loop.turn(1)
-        assert wire.receive(client) == ({"error": "only root may ask o2keep"}, [])
-    assert server is not None
+def test_only_root_lets_the_node_leave(keeper, tmp_path, monkeypatch):
+    class Nobody:
+        size = struct.calcsize("3i")
+
+        def unpack(self, _data: bytes) -> tuple[int, int, int]:
+            return 1, 65534, 65534
+
+    monkeypatch.setattr(servers, "_CREDENTIALS", Nobody())
+    assert ask(keeper, tmp_path, {"op": "leave"})["error"] == "only root may let this node leave the cluster"
 
 
-class Nobody:
-    """Credentials of an ordinary user."""
-
-    size = 12
-
-    def unpack(self, _data: bytes) -> tuple[int, int, int]:
-        return 1, 65534, 65534
+def test_a_client_is_told_what_to_do_where_no_o2keep_is(tmp_path):
+    with pytest.raises(O2cbError, match=r"run role ocfs2\.o2cb\.dlmfs"):
+        keep.Client(str(tmp_path / "nothing"))

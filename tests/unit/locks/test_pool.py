@@ -7,126 +7,216 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.loop import Loop
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import pool as pools
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.pool import Pool
 
 SLEEPER = """
-import json, socket, sys, time
+import json, os, socket, sys, time
 sock = socket.socket(fileno=int(sys.argv[1]))
+lanes = {}
 while True:
-    message = sock.recv(65536)
+    message, ancillary, _flags, _address = sock.recvmsg(65536, 4096)
     if not message:
         break
     job = json.loads(message)
-    if job.get("dies"):
+    given = sum(len(data) // 4 for _level, _kind, data in ancillary)
+    what = job.get("what") or {}
+    if what.get("dies"):
         sys.exit(1)
-    time.sleep(job.get("seconds", 0))
-    sock.send(json.dumps({"did": job["number"]}).encode())
+    time.sleep(what.get("seconds", 0))
+    sock.send(json.dumps({"did": job["job"], "given": job["given"], "descriptors": given, "by": os.getpid()}).encode())
 """
 
 
 class Bench:
-    """A pool whose jobs sleep as long as they are told, and what came of them."""
+    """A pool whose jobs sleep as long as they are told, and what came of them. It is the boss of the pool as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = SLEEPER) -> None:
         self.loop = Loop()
-        self.pool = Pool(self.loop, [sys.executable, "-S", "-c", SLEEPER])
-        self.done: list[object] = []
+        self.pool = Pool(self.loop, [sys.executable, "-S", "-c", program], self)
+        self.done: list[int] = []
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.dead: list[int] = []
+        self.started: list[int] = []
         self.most = 0
+        self.null = os.open(os.devnull, os.O_RDONLY)
 
-    def run(self, number: int, kind: str = "take", **more: object) -> None:
-        self.pool.run({"job": kind, "number": number, **more}, [], lambda answer, _got: self.done.append(answer))
+    def lane(self, _number: int) -> int:
+        return self.null
 
-    def turn(self, until: int, seconds: float = 20.0) -> None:
-        """Go on until so many answers are there."""
+    slot = receiver = lane
+
+    def begun(self, number: int) -> None:
+        self.started.append(number)
+
+    def answered(self, number: int, answer: dict[str, Any], _descriptors: list[int]) -> None:
+        self.done.append(number)
+        self.answers[number] = answer
+
+    def died(self, number: int, _job: effects.Job) -> None:
+        self.dead.append(number)
+
+    def convert(self, number: int, **what: Any) -> None:
+        """A job that waits for no other node."""
+        self.pool.run(number, effects.Convert("o2cb", 1, 2, 3, 4, what, "EX", 1, 0))
+
+    def look(self, number: int, **what: Any) -> None:
+        """A job that waits for other nodes."""
+        self.pool.run(number, Looks("o2cb", 1, "a", what))
+
+    def turn(self, until: int, seconds: float = 60.0) -> None:
+        """Go on until so many jobs have ended."""
         started = time.monotonic()
-        while len(self.done) < until and time.monotonic() < started + seconds:
+        while len(self.done) + len(self.dead) < until and time.monotonic() < started + seconds:
             self.pool.turn()
             self.most = max(self.most, len(self.pool._busy))
             self.loop.turn(0.05)
-        assert len(self.done) >= until
+        assert len(self.done) + len(self.dead) >= until
+
+    def end(self) -> None:
+        for worker in [*self.pool._idle, *self.pool._busy.values(), *self.pool._ending]:
+            worker.sock.close()
+            worker.process.kill()
+            worker.process.wait()
+        os.close(self.null)
+
+
+class Looks(NamedTuple):
+    """A look that sleeps."""
+
+    domain: str
+    lane: int
+    name: str
+    what: dict[str, Any]
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setitem(pools.RANKS, Looks, pools.WAITING)
     bench = Bench()
     yield bench
-    for worker in [*bench.pool._idle, *bench.pool._busy.values()]:
-        worker.sock.close()
-        worker.process.kill()
-        worker.process.wait()
+    bench.end()
 
 
-def test_quick_jobs_need_no_more_than_the_ready_workers(bench):
-    for number in range(100):
-        bench.run(number)
+def test_quick_jobs_need_no_more_than_the_ready_workers(bench, monkeypatch):
+    monkeypatch.setattr(pools, "SLOW_SECONDS", 60.0)
+    for number in range(1, 101):
+        bench.look(number)
     bench.turn(until=100)
     assert bench.most <= pools.READY
     assert len(bench.pool._idle) <= 2 * pools.READY
-
-
-def test_it_knows_what_goes_on_and_what_waits(bench):
-    assert not bench.pool.does(pools.JOINING)
-    bench.run(1, kind="look", seconds=0.3)
-    assert bench.pool.does(pools.JOINING)
-    assert not bench.pool.does({"stamps"})
-    bench.turn(until=1)
-    assert not bench.pool.does(pools.JOINING)
+    assert sorted(bench.started) == list(range(1, 101)), "and each was said to have begun"
 
 
 def test_jobs_behind_sleeping_ones_have_their_turn(bench, monkeypatch):
     monkeypatch.setattr(pools, "SLOW_SECONDS", 0.1)
-    for number in range(2 * pools.READY):
-        bench.run(number, seconds=1.5)
-    bench.run(99)
+    for number in range(1, 2 * pools.READY + 1):
+        bench.look(number, seconds=5)
+    bench.look(99)
     bench.turn(until=1)
-    assert bench.done == [{"did": 99}]
+    assert bench.done == [99]
 
 
 def test_not_all_workers_sleep_for_other_nodes(bench, monkeypatch):
     monkeypatch.setattr(pools, "SLOW_SECONDS", 0.05)
     monkeypatch.setattr(pools, "LIMIT", 6)
     monkeypatch.setattr(pools, "RESERVED", 2)
-    for number in range(10):
-        bench.run(number, seconds=1)
-    bench.run(99, kind="forget")
+    for number in range(1, 11):
+        bench.look(number, seconds=4)
+    bench.convert(99)
     bench.turn(until=1)
-    assert bench.done == [{"did": 99}]
+    assert bench.done == [99]
     assert bench.most <= 6
     bench.turn(until=11)
     assert len(bench.pool._idle) <= 2 * pools.READY, "those that are not needed any more have ended"
 
 
-def test_what_nobody_waits_for_comes_last_and_what_holds_a_lock_first(bench):
-    for number, kind in enumerate(["drop", "drop", "take", "take", "mark"]):
-        bench.pool._waiting[pools.Work({"job": kind}, [], lambda *_: None).rank].append(
-            pools.Work({"job": kind, "number": number}, [], lambda answer, _got: bench.done.append(answer["did"]))
-        )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pools, "READY", 1)
-        bench.turn(until=5)
-    assert bench.done == [4, 2, 3, 0, 1]
+def test_what_nobody_waits_for_comes_last_and_what_waits_for_nobody_first(bench, monkeypatch):
+    monkeypatch.setattr(pools, "READY", 0)
+    for number, job in enumerate(
+        [effects.Sweep("d", 1, []), effects.Look("d", 1, "a"), effects.Take("d", 1, [], "EX", 1, 0, 0.0, False)], 1
+    ):
+        bench.pool.run(number, job)
+    bench.pool.run(4, effects.Forget("d", 1, []))
+    bench.pool.run(5, effects.Mark(9))
+    monkeypatch.setattr(pools, "READY", 1)
+    bench.turn(until=5)
+    assert bench.done == [4, 5, 2, 3, 1]
 
 
-def test_a_worker_that_dies_is_told_and_its_successor_works(bench):
-    bench.run(1, dies=True)
-    bench.run(2)
+def test_a_worker_that_dies_is_told_once_and_its_successor_works(bench):
+    bench.convert(1, dies=True)
+    bench.convert(2)
     bench.turn(until=2)
-    assert {"did": 2} in bench.done
-    assert any("died" in str(answer.get("error")) for answer in bench.done)
+    assert (bench.dead, bench.done) == ([1], [2])
 
 
-def test_descriptors_of_a_job_are_its_own(bench):
-    reader, writer = os.pipe()
-    bench.pool.run({"job": "drop", "number": 1}, [writer], lambda answer, _got: bench.done.append(answer))
-    os.close(writer)
+def test_a_job_is_told_to_be_dead_when_the_process_is_gone(bench, monkeypatch):
+    gone: list[int | None] = []
+    bench.pool.turn()
+    bench.convert(1, seconds=0.3)
+    (worker,) = bench.pool._busy.values()
+    monkeypatch.setattr(bench, "died", lambda _number, _job: gone.append(worker.process.poll()))
+    worker.sock.shutdown(socket.SHUT_RDWR)
+    for _turn in range(600):
+        bench.loop.turn(0.01)
+        if gone:
+            break
+    assert gone != [None]
+    assert len(gone) == 1, "what it had open is closed"
+
+
+def test_workers_that_die_young_are_started_ever_more_rarely(monkeypatch):
+    monkeypatch.setattr(pools, "SHORTEST_PAUSE", 0.4)
+    bench, started = Bench("raise SystemExit(1)"), []
+    start = bench.pool._start
+    monkeypatch.setattr(bench.pool, "_start", lambda: started.append(time.monotonic()) or start())
+    monkeypatch.setattr(pools, "READY", 1)
+    for _turn in range(400):
+        bench.pool.turn()
+        bench.loop.turn(0.05)
+        if len(started) == 4:
+            break
+    bench.end()
+    pauses = [later - earlier for earlier, later in zip(started, started[1:], strict=False)]
+    assert len(pauses) == 3
+    assert all(pause >= least for pause, least in zip(pauses, (0.4, 0.8, 1.6), strict=True))
+
+
+def test_one_answer_ends_the_pause(bench):
+    bench.pool._pause, bench.pool._not_before = 5.0, 0.0
+    bench.convert(1)
     bench.turn(until=1)
-    os.close(reader)
-    assert bench.done == [{"did": 1}]
+    assert bench.pool._pause == 0.0
+
+
+def test_a_worker_is_given_each_lane_and_slot_once(bench, monkeypatch):
+    monkeypatch.setattr(pools, "READY", 1)
+    for number in (1, 2):
+        bench.convert(number)
+        bench.turn(until=number)
+    first, second = bench.answers[1], bench.answers[2]
+    assert (first["given"], first["descriptors"]) == ({"lanes": [1, 2], "slots": [3]}, 4)
+    assert (second["given"], second["descriptors"]) == ({"lanes": [], "slots": []}, 1), "but the slot it looks into"
+    assert first["by"] == second["by"]
+
+
+def test_idle_workers_end_with_the_lanes_that_they_have(bench):
+    bench.convert(1)
+    bench.turn(until=1)
+    bench.pool.renew()
+    assert bench.pool._idle == []
+    deadline = time.monotonic() + 20
+    while not bench.pool.gone() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert bench.pool.gone()

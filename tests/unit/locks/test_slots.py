@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import array
 import os
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base import wire
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import holding
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.slots import SLOTS, Slots
 
 
@@ -66,105 +72,183 @@ def is_open(reader: int) -> bool:
         return True
 
 
-def test_what_nobody_has_is_open_until_it_is_removed(systemd, pipe):
-    reader, writer = pipe
-    slots, told = Slots(systemd), []
-    slots.put("lock", {"lock": 1}, [writer], told.append)
+def rack(slots: Slots, systemd: Systemd) -> list[int]:
+    """The numbers of new slots, which systemd keeps."""
+    told: list[tuple[list[int], str]] = []
+    slots.grow(lambda numbers, problem: told.append((numbers, problem)))
     assert told == [], "systemd keeps no rack yet"
     systemd.pass_barriers()
-    assert told == [""]
+    ((numbers, problem),) = told
+    assert problem == ""
+    return numbers
+
+
+def send(slots: Slots, number: int, message: dict[str, Any], descriptors: list[int]) -> None:
+    """As a worker does."""
+    with socket.socket(fileno=os.dup(slots.sender(number))) as sender:
+        wire.send(sender, message, descriptors)
+
+
+def test_what_nobody_has_is_open_until_it_is_dropped(systemd, pipe):
+    reader, writer = pipe
+    slots = Slots(systemd)
+    numbers = rack(slots, systemd)
+    assert len(numbers) == SLOTS
+    send(slots, numbers[3], {"lock": 1}, [writer])
     os.close(writer)
     del slots
     assert is_open(reader), "the sockets of the keeper that died are in flight"
     later = Slots(systemd)
-    found = list(later.adopt(systemd.hand_over()))
-    assert [record for record, _descriptors in found] == [{"lock": 1}]
-    os.close(found[0][1][0])
+    ((number, message, confirmed),) = later.adopt(systemd.hand_over())
+    assert (message, confirmed) == ({"lock": 1}, False)
+    found = later.look(number)
+    assert found is not None
+    os.close(found[1][0])
     assert is_open(reader), "a look leaves it where it is"
-    later.remove("lock")
+    later.drop(number)
     assert not is_open(reader)
-    assert list(Slots(systemd).adopt(systemd.hand_over())) == []
+    assert systemd.kept == {}, "a rack goes when nothing is left in it"
 
 
-def test_there_is_always_room_and_systemd_is_asked_rarely(systemd, pipe):
-    _reader, writer = pipe
-    slots, told = Slots(systemd), []
-    for number in range(3 * SLOTS):
-        slots.put(f"lock{number}", {"lock": number}, [writer], told.append)
-        systemd.pass_barriers()
-    assert told == [""] * 3 * SLOTS
-    assert len(systemd.kept) == 4, "one ahead"
+def test_a_slot_is_used_again_and_systemd_is_not_asked(systemd, pipe):
+    reader, writer = pipe
+    slots = Slots(systemd)
+    number = rack(slots, systemd)[0]
+    for turn in range(10):
+        assert slots.is_full(number) == (False, None)
+        send(slots, number, {"turn": turn}, [writer])
+        assert slots.is_full(number) == (True, {"turn": turn})
+        slots.drop(number)
     os.close(writer)
+    assert not is_open(reader)
+    assert list(systemd.kept) == ["slots-1"]
+
+
+def test_a_worker_of_an_earlier_keeper_can_put_nothing_into_its_slot(systemd, pipe):
+    """What is queued stays, a slot is sealed before it is looked into, and every other worker of it is told."""
+    reader, writer = pipe
+    slots = Slots(systemd)
+    full, empty = rack(slots, systemd)[:2]
+    senders = [socket.socket(fileno=os.dup(slots.sender(number))) for number in (full, empty)]
+    send(slots, full, {"lock": 1}, [writer])
+    os.close(writer)
+    del slots
     later = Slots(systemd)
-    found = sorted(record["lock"] for record, _own in later.adopt(systemd.hand_over()))
-    assert found == list(range(3 * SLOTS))
+    ((number, _message, _confirmed),) = later.adopt(systemd.hand_over())
+    for sender in senders:
+        with sender, pytest.raises(BrokenPipeError):
+            wire.send(sender, {"late": 1}, [])
+    assert later.is_full(number) == (True, {"lock": 1})
+    assert is_open(reader)
+    later.drop(number)
+    assert not is_open(reader)
 
 
-def test_a_slot_is_used_again_also_by_the_next_keeper(systemd, pipe):
-    _reader, writer = pipe
-    slots, told = Slots(systemd), []
-    slots.fill()
-    systemd.pass_barriers()
+def test_what_is_confirmed_is_so_for_every_later_keeper_until_it_is_dropped(systemd):
+    slots = Slots(systemd)
+    numbers = rack(slots, systemd)[:3]
+    for number in numbers:
+        send(slots, number, {"lock": number}, [0])
+        slots.confirm(number)
+    slots.drop(numbers[1])
+    send(slots, numbers[1], {"lock": numbers[1]}, [0])
+    del slots
+    second = Slots(systemd)
+    found = {message["lock"]: (number, confirmed) for number, message, confirmed in second.adopt(systemd.hand_over())}
+    assert [found[number][1] for number in numbers] == [True, False, True]
+    second.confirm(found[numbers[1]][0])
+    second.drop(found[numbers[0]][0])
+    del second
+    third = {message["lock"]: confirmed for _number, message, confirmed in Slots(systemd).adopt(systemd.hand_over())}
+    assert third == {numbers[1]: True, numbers[2]: True}
+
+
+def test_new_racks_have_names_of_their_own_beside_inherited_ones(systemd):
+    slots = Slots(systemd)
+    for _turn in range(2):
+        number = rack(slots, systemd)[0]
+        send(slots, number, {"lock": number}, [0])
+    del slots
+    later = Slots(systemd)
+    assert len(list(later.adopt(systemd.hand_over()))) == 2
+    new = rack(later, systemd)
+    assert sorted(systemd.kept) == ["slots-1", "slots-2", "slots-3"]
+    assert len(set(new)) == SLOTS
+    assert later.is_full(new[0]) == (False, None)
+
+
+@given(st.binary(max_size=200))
+@example(b"\xff")
+@example(b"[]")
+@example(b"{" * 50_000)
+def test_random_bytes_in_a_slot_are_a_lock_that_nobody_can_read_and_stay(data: bytes) -> None:
+    systemd = Systemd()
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    slots = Slots(systemd)
+    numbers = rack(slots, systemd)
+    with socket.socket(fileno=os.dup(slots.sender(numbers[0]))) as sender:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer]))]
+        sender.sendmsg([data or b"?"], rights)
+    send(slots, numbers[1], {"lock": 1}, [writer])
+    os.close(writer)
+    del slots
+    later = Slots(systemd)
+    found = list(later.adopt(systemd.hand_over()))
+    assert len(found) == 2
+    assert found[1][1] == {"lock": 1}
+    later.drop(found[1][0])
+    assert is_open(reader)
+    assert later.is_full(found[0][0])[0]
+    later.drop(found[0][0])
+    assert not is_open(reader)
+    os.close(reader)
+
+
+def test_a_rack_that_cannot_be_read_stays_where_it_is(systemd, pipe):
+    reader, writer = pipe
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer]))]
+        ours.sendmsg([b"\x00\xff"], rights)
+        systemd.put("slots-7", [theirs.fileno()])
+    os.close(writer)
     later = Slots(systemd)
     assert list(later.adopt(systemd.hand_over())) == []
-    for number in range(10 * SLOTS):
-        later.put("lock", {"lock": number}, [writer], told.append)
-        later.remove("lock")
-    assert told == [""] * 10 * SLOTS
-    assert systemd.barriers == []
-    os.close(writer)
+    assert list(systemd.kept) == ["slots-7"]
+    assert is_open(reader)
+    rack(later, systemd)
+    assert sorted(systemd.kept) == ["slots-7", "slots-8"]
 
 
-def test_what_cannot_be_kept_is_told(systemd, pipe):
+def test_racks_of_the_first_version_are_held_and_not_confirmed(systemd, pipe):
+    """They have no page of memory, and their messages say another version."""
     reader, writer = pipe
-    slots, told = Slots(systemd), []
-    systemd.refuses = True
-    slots.put("one", {}, [writer], told.append)
-    systemd.refuses = False
-    slots.put("two", {}, [writer], told.append)
-    systemd.pass_barriers("systemd took over nothing within 5 s")
-    assert told == ["systemd does not take over descriptors", "systemd took over nothing within 5 s"]
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    wire.send(ends[0], {"id": "1", "name": "old"}, [writer])
+    wire.send(ours, {}, [end.fileno() for end in ends])
+    systemd.put("rack-1", [theirs.fileno()])
+    for end in (*ends, ours, theirs):
+        end.close()
     os.close(writer)
-    assert not is_open(reader)
-
-
-def test_what_is_removed_while_it_waits_for_room_is_not_kept(systemd, pipe):
-    reader, writer = pipe
-    slots, told = Slots(systemd), []
-    slots.put("lock", {}, [writer], told.append)
-    slots.remove("lock")
-    os.close(writer)
-    assert not is_open(reader)
-    systemd.pass_barriers()
-    assert told == []
-
-
-def test_what_another_version_has_left_at_systemd_is_let_go(systemd, pipe):
-    reader, writer = pipe
-    systemd.put("1234-5", [writer])
-    os.close(writer)
-    assert list(Slots(systemd).adopt(systemd.hand_over())) == []
+    later = Slots(systemd)
+    ((number, message, confirmed),) = later.adopt(systemd.hand_over())
+    assert (message, confirmed, holding.kept(message)) == ({"id": "1", "name": "old"}, False, None)
+    assert is_open(reader)
+    later.drop(number)
     assert not is_open(reader)
     assert systemd.kept == {}
 
 
-def test_every_version_finds_what_another_one_has_put_aside(systemd, pipe):
-    """A rack's one message has the ends of its slots, sender and receiver in turn. A slot's says what it keeps."""
-    _reader, writer = pipe
-    slots = Slots(systemd)
-    slots.put("lock", {"lock": {"name": "web"}, "released": False}, [writer], lambda _problem: None)
-    systemd.pass_barriers()
-    assert list(systemd.kept) == ["rack-1"]
-    with socket.socket(fileno=os.dup(systemd.kept["rack-1"][0])) as rack:
-        data, ends = look(rack)
-    assert (data, len(ends)) == (b"{}", 64)
-    sockets = [socket.socket(fileno=end) for end in ends]
-    assert look(sockets[1])[0] == b'{"key": "lock", "what": {"lock": {"name": "web"}, "released": false}}'
-    for one in sockets:
-        one.close()
-    os.close(writer)
-
-
-def look(sock: socket.socket) -> tuple[bytes, list[int]]:
-    data, descriptors, _flags, _address = socket.recv_fds(sock, 65536, 64, socket.MSG_PEEK)
-    return data, descriptors
+def test_there_are_no_slots_that_systemd_does_not_keep(systemd):
+    slots, told = Slots(systemd), []
+    systemd.refuses = True
+    slots.grow(lambda numbers, problem: told.append((numbers, problem)))
+    systemd.refuses = False
+    slots.grow(lambda numbers, problem: told.append((numbers, problem)))
+    systemd.pass_barriers("systemd took over nothing within 5 s")
+    assert told == [
+        ([], "no slots: systemd does not take over descriptors"),
+        ([], "systemd took over nothing within 5 s"),
+    ]
