@@ -42,9 +42,9 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any, Collection, Generator, Mapping, Union
 
+from ..base.errors import O2cbError, join_problems
 from . import blocks
 from .blocks import Beats
-from .errors import O2cbError, join_problems
 from .timeouts import BEAT_INTERVAL
 
 PROOF_BEATS = 3

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Sequence
 
-from .deadline import Child
+from ..base.deadline import Child
+from ..base.errors import DeadlineExceeded, O2cbError
 from .earlier_life import Outcome, Written
-from .errors import DeadlineExceeded, O2cbError
 
 PATH = "/run/lock/ocfs2.o2cb.slots"
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import blocks, earlier_life
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.earlier_life import (
@@ -25,7 +26,6 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.earlier_life impor
     Write,
     Written,
 )
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 
 A, B, C = REGIONS = ("A" * 32, "B" * 32, "C" * 32)
 OWN = 3
