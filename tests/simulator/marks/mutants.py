@@ -178,30 +178,21 @@ class ForgetsItsLives(Ledger):
 
 
 class ForgetsWhatItCarries(Ledger):
-    """R8: the own mark does not stand for those of others."""
+    """R8: only what this very reading says of others counts, as if the own mark did not stand for what it carries."""
 
-    def _accept(self, reading: Reading) -> None:
-        started, lower = self.started, self.lower
-        super()._accept(reading)
-        if started:
-            self.lower = lower
+    kept = 0
 
     def sign(self, asked: Sequence[Asked]) -> rules.Steps[list[int | RefusedError]]:
-        lower = self.lower
-        steps = super().sign(asked)
-        fact: Any = None
-        while True:
-            try:
-                wish = steps.send(fact)
-            except StopIteration as end:
-                self.lower = max([lower, *(token for token in end.value if isinstance(token, int))])
-                return list(end.value)
-            fact = yield wish
-            if isinstance(fact, Reading):
-                self.seen_now = fact
+        found = yield from super().sign(asked)
+        self.kept = max([self.kept, *(token for token in found if isinstance(token, int))])
+        return found
 
-    def _others(self, reading: Reading) -> int:
-        return super()._others(reading)
+    def _accept(self, reading: Reading) -> None:
+        started = self.started
+        super()._accept(reading)
+        if not started:
+            self.kept = max(view.mark(self.node) for view in self._answering(reading).values())
+        self.lower = max(self.kept, self._others(reading))
 
 
 class WritesAtOnce(Lane):
@@ -298,6 +289,9 @@ def _table() -> Mapping[str, Mutant]:
         "ignores-floors": Mutant(planted(IgnoresFloors), "floors do not count", 0, ""),
         "ignores-granted": Mutant(planted(IgnoresGranted), "own tokens do not count", 0, ""),
         "forgets-its-lives": Mutant(planted(ForgetsItsLives), "the own mark does not count after a start", 0, ""),
+        "forgets-what-it-carries": Mutant(
+            planted(ForgetsWhatItCarries), "the own mark does not stand for those of others", 0, ""
+        ),
         "writes-at-once": Mutant(planted(lane=WritesAtOnce), "two writes under way for a region", 0, ""),
         "forgets-tries": Mutant(planted(ForgetsTries), "marks that were tried do not count", 0, ""),
         "no-lock": Mutant(planted(world=NoLock), "writes of a process before are not waited for", 0, ""),
