@@ -29,7 +29,14 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.disks import
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import Header, Slot
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.place import Place
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.recorder import Recorder
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import Asked, Ledger, Read, Reading, Write
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import (
+    Asked,
+    Ledger,
+    Read,
+    Reading,
+    RefusedError,
+    Write,
+)
 
 UUIDS = ["0A" * 16, "0B" * 16, "0C" * 16]
 START, BLOCK = 8192, 4096
@@ -151,9 +158,8 @@ def test_a_write_of_a_life_before_that_has_not_returned_keeps_this_one_from_writ
 def test_a_process_that_ends_is_started_again(regions):
     read(regions, everyone=True)
     os.kill(regions.hands[0].pid, signal.SIGKILL)
-    for _attempt in range(3):
-        found = read(regions, everyone=True)
-    assert set(found.views) == EVERY
+    os.waitpid(regions.hands[0].pid, 0)
+    assert set(read(regions, everyone=True).views) == EVERY
     assert regions.write(slots(7000, 1), 5, 3) == EVERY
 
 
@@ -218,6 +224,14 @@ def test_workers_ask_by_a_socket(keeps, tmp_path):
     assert asker.ask({"verb": "state"})["problem"] == ""
     os.close(writer)
     assert os.waitpid(pid, 0)[0] == pid
+
+
+def test_a_known_token_needs_nobody_below_the_mark_of_before_the_try(tmp_path):
+    asker = recorder.Asker(str(tmp_path / "nobody"), str(tmp_path / "page"))
+    seen = page.Page(page.RECORD, 7, 9000, 0.0)
+    assert asker.token(8999, 0, seen) == 9000
+    with pytest.raises(RefusedError, match="does not answer"):
+        asker.token(9000, 0, seen)
 
 
 # Creation
