@@ -213,7 +213,7 @@ class Hand:
         """Why its last answer was none."""
         self._start = start
         self._sock: socket.socket | None = None
-        self._pid = 0
+        self.pid = 0
         self._doing = b""
         self._number = 0
         self._read: tuple[int, int] | None = None
@@ -270,13 +270,22 @@ class Hand:
             self._lost(f"its process could not be started: {error.strerror}")
 
     def _send(self, kind: bytes, number: int, nodes: int, body: bytes) -> None:
+        request = _REQUEST.pack(kind, number, nodes, len(body)) + body
+        try:
+            self._process().sendall(request)
+        except OSError:
+            self.close()  # It has ended while it had nothing to do.
+            self._process().sendall(request)
+        self._doing, self._number, self.since = kind, number, clock()
+
+    def _process(self) -> socket.socket:
+        """The way to its process, which is started where there is none."""
         if self._sock is None:
             ours, theirs = socket.socketpair()
             with theirs:
-                self._pid = self._start(theirs)
+                self.pid = self._start(theirs)
             self._sock = ours
-        self._doing, self._number, self.since = kind, number, clock()
-        self._sock.sendall(_REQUEST.pack(kind, number, nodes, len(body)) + body)
+        return self._sock
 
     def answer(self) -> tuple[int, Sectors | None] | None:
         """To be called when its socket is readable. The number of a reading and what it found, None for a write."""
@@ -394,8 +403,8 @@ class Hand:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
-        reap(self._pid)
-        self._pid = 0
+        reap(self.pid)
+        self.pid = 0
 
 
 _ended: list[int] = []
