@@ -236,7 +236,7 @@ class Core:
         self._mark_call = 0
         self._growing = False
         self._recalling: set[tuple[str, str]] = set()
-        self._last_unlink = 0.0
+        self._last_work = 0.0
         self._slots: dict[int, str] = {}
         """Slots with a lock in them, with its id."""
 
@@ -284,7 +284,10 @@ class Core:
             self._adopt_lock(slot, what, infos, confirmed)
         for slot in infos.values():
             self._out.append(Drop(slot))
+        self._last_work = now
         for domain in self.domains.values():
+            for lane in domain:
+                lane.shut = bool(self.quarantine)
             self._count = max([self._count, *domain.lanes])
             self._fill(domain)
             self._sweep(domain)
@@ -360,11 +363,11 @@ class Core:
         self._out.append(Answer(asker, {"locks": locks} if wanted.many else {"lock": locks[0] if locks else None}))
         return self._drain()
 
-    def listing(self, now: float, asker: Asker, after: int) -> list[Effect]:
-        """Some locks behind that of the number `after`, and the number to go on from, where there may be more."""
+    def listing(self, now: float, asker: Asker, after: int, count: int = PAGE) -> list[Effect]:
+        """`count` locks behind that of the number `after`, and the number to go on from, where there may be more."""
         self.now = now
-        found = self.holdings.following(after, PAGE)
-        more = found[-1].number if len(found) == PAGE else 0
+        found = self.holdings.following(after, count)
+        more = found[-1].number if len(found) == count else 0
         self._out.append(Answer(asker, {"locks": [holding.facts(held.what) for held in found], "more": more}))
         return self._drain()
 
@@ -428,6 +431,7 @@ class Core:
             if lock.state in (holding.State.GRANTING, _HELD)
             and not (names.is_liveness(lock.what.domain, lock.what.name) and lock.what.kind == NODE)
         ]
+        held += [f"{SLOT_PREFIX}{slot}" for slot in sorted(self.quarantine)]
         if held:
             text = f"{len(held)} lock(s) are held: {', '.join(held[:5])}"
             self._out.append(Answer(asker, {"error": text}))
@@ -557,6 +561,7 @@ class Core:
         call = self.calls.pop(number)
         for lane in call.lanes:
             lane.calls.pop(number, None)
+            self._last_work = self.now
         if call.names:
             call.lanes[-1].names -= call.names
         return call
@@ -718,6 +723,7 @@ class Core:
             lane.sweeping = False
             lane.dirty = "error" in answer
             if not lane.dirty:
+                lane.shut = False
                 lane.stale.clear()
             if domain.stage is Stage.SWEEPING and not any(one.dirty for one in domain):
                 self._swept_enough(domain)
@@ -1588,7 +1594,6 @@ class Core:
         """
 
         def done(answer: dict[str, Any], _number: int) -> None:
-            self._last_unlink = self.now
             if "error" in answer:
                 # Until a sweep has succeeded there may be a level that is cached in this lane.
                 lane.dirty = True
@@ -1633,7 +1638,7 @@ class Core:
     def _leave_when_empty(self, asker: Asker) -> None:
         if self.leaver != asker:
             return
-        if self.holdings or self._joins() or self.now < self._last_unlink + MOUNT_SECONDS:
+        if self.holdings or self._joins() or self.now < self._last_work + MOUNT_SECONDS:
             self._after(AGAIN_SECONDS, lambda: self._leave_when_empty(asker))
             return
         for domain in self.domains.values():

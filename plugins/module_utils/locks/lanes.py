@@ -44,6 +44,10 @@ class Lane:
     dirty: bool = True
     """There may be a file that no slot claims."""
 
+    shut: bool = False
+    """A lock that nobody can read may stand in it, under any name: until a sweep has shown that none does it gets no
+    other."""
+
     sweeping: bool = False
     swept: float = 0.0
 
@@ -72,7 +76,7 @@ class Domain:
         """The lane that has least to do, where none of these names stands, nobody sleeps and nothing is swept."""
         best: Lane | None = None
         for lane in self.lanes.values():
-            if lane.sweeping or (lane.calls and lane.sleeps(now)) or not lane.names.isdisjoint(wanted):
+            if lane.shut or lane.sweeping or (lane.calls and lane.sleeps(now)) or not lane.names.isdisjoint(wanted):
                 continue
             if lane.stale and not lane.stale.isdisjoint(wanted):
                 continue
