@@ -16,7 +16,7 @@ import zlib
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import (
     creating,
     disks,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import local
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.local import File
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import rules
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import (
     BLANK,
