@@ -424,6 +424,9 @@ class Core:
         domain again, and who waits for a lock is told so.
         """
         self.now = now
+        if self.leaver is not None:
+            self._out.append(Answer(asker, {"error": "this node is leaving the cluster already"}))
+            return self._drain()
         self.left = False
         held = [
             lock.what.name
@@ -1109,6 +1112,7 @@ class Core:
 
     def _end(self, request: Request) -> None:
         request.state = State.DONE
+        self._drop_won(request)
         self._requests.pop(request, None)
         base = request.base
         if base is not None and base.converting is request and not request.call:
@@ -1382,7 +1386,9 @@ class Core:
         base = _base(request)
         self.seen = max(self.seen, what.token)
         self._slots[slot] = ""
-        if request.state is State.DONE or request.gone or base.state is not _HELD:
+        if request.state is not State.DONE and not request.gone and base.state is not _HELD:
+            self._finish(request, {"error": _released(base)})
+        if request.state is State.DONE or request.gone:
             self._take_back(request, slot)
             return
         request.state = State.MARKING
@@ -1391,8 +1397,7 @@ class Core:
         def marked(problem: str) -> None:
             base.jobs -= 1
             if problem or request.gone or base.state is not _HELD:
-                why = problem or "it is being released"
-                text = f"lock {what.name!r} stays in mode {base.what.mode}: {why}"
+                text = f"lock {what.name!r} stays in mode {base.what.mode}: {problem}" if problem else _released(base)
                 self._finish(request, {"error": text})
                 self._take_back(request, slot)
             else:
@@ -1435,11 +1440,15 @@ class Core:
         if request.want.many:
             granted["locks"] = [{"changed": True, **holding.facts(what)}]
         request.state = State.SETTLING
-        self._after(SETTLE_SECONDS, lambda: self._finish(request, granted))
+
+        def tell() -> None:
+            self._finish(request, granted if base.state is _HELD else {"error": _released(base)})
+
+        self._after(SETTLE_SECONDS, tell)
 
         def settled() -> None:
             base.touched.difference_update(dropped)
-            self._finish(request, granted)
+            tell()
             if Mode(what.mode) in modes.SOLE:
                 self._show(base)
 
@@ -1490,6 +1499,8 @@ class Core:
         lane = self._lane_of(held)
         if held.state is not _HELD or held.info >= 0 or lane is None or Mode(held.what.mode) not in modes.SOLE:
             return
+        if not self.free:
+            self._grow()
         if held.jobs or held.converting is not None or not self.free or lane.sleeps(self.now):
             self._after(SHOW_SECONDS, lambda: self._show(held), held)
             return
@@ -1675,6 +1686,10 @@ def _base(request: Request) -> Holding:
     if request.base is None:
         raise TypeError("this request converts nothing")
     return request.base
+
+
+def _released(base: Holding) -> str:
+    return f"lock {base.what.name!r} was released while it was converted"
 
 
 def _conversion(request: Request) -> Conversion:
