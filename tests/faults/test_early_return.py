@@ -7,8 +7,8 @@
 The survivors share locks with the node that dies, of which it is the master, and go on asking for them: a request that
 reaches a node which is just joining the domain again is a BUG() in the kernel that asked. O2CB_RETURNS is the number of
 rounds of each case (1), O2CB_THRESHOLDS the dead thresholds (7,10,31), and `-k` chooses, as in `-k "kill and 31"`. A
-return is early only where the node boots faster than its dead time, twice the threshold in seconds: a busy machine needs
-a large one, such as 61.
+return is early only where the node boots faster than its dead time, twice the threshold in seconds: on a busy machine
+that takes a large one, such as 61.
 """
 
 from __future__ import annotations
