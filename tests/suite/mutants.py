@@ -52,6 +52,7 @@ MODULES = (
     "election",
     "pieces",
     "blocks",
+    "quorum",
     "guard",
     "holding",
 )
