@@ -52,6 +52,7 @@ MODULES = (
     "election",
     "pieces",
     "blocks",
+    "quorum",
     "guard",
     "holding",
 )
@@ -389,4 +390,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -79,6 +79,13 @@ JUDGED: dict[str, dict[str, str]] = {
             "o2keep gives no reason with a lock that it grants."
         ),
     },
+    "quorum": {
+        "decide: needed = (len(beating) + 1) // 2 -> needed = (len(beating) + 2) // 2": "The number is odd here.",
+        "decide: (len(reachable) > half, f'{count}, {half + 1} are needed, or {half} with the lowest node among them') "
+        "-> (len(reachable) >= half, f'{count}, {half + 1} are needed, or {half} with the lowest node among them')": (
+            "They are not equal here."
+        ),
+    },
     "regions": {
         "resolve: device = devices.find_regions([uuid or ''])[uuid or ''] -> "
         "device = devices.find_regions([uuid or ''])[uuid or 'mutant']": (
