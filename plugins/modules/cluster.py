@@ -82,6 +82,13 @@ actions:
   type: list
   elements: str
   sample: ["start region 6617721D55364FF1B01FB7259C85410E [online]"]
+notices:
+  description:
+    - What took time because this node crashed before. It ends its earlier life on disk before its first beat.
+  returned: always
+  type: list
+  elements: str
+  sample: ["vmhost1 did not leave in good order: it watches its slots for 6 s, and ends its earlier life there"]
 scope:
   description: What the plan needs, V(online), V(node offline) or V(cluster offline).
   returned: always
@@ -127,13 +134,15 @@ def change(options: Mapping[str, Any], system: System, looks: bool) -> dict[str,
     )
     if not looks or options["change_policy"] == "online_only":
         policy.refuse(plan, options["change_policy"], system)
+    notices: list[str] = []
     if looks:
         system.locate(plan)
     else:
-        online.carry_out(system, plan, options["force"])
+        online.carry_out(system, plan, options["force"], notices.append)
     return {
         "changed": bool(plan.steps) and options["change_policy"] != "plan",
         "actions": [str(step) for step in plan.steps],
+        "notices": notices,
         "scope": str(plan.scope),
         "cluster": planning.as_facts(plan.target),
         "diff": plan.diff(),

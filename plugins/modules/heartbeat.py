@@ -113,6 +113,13 @@ actions:
   returned: always
   type: list
   elements: str
+notices:
+  description:
+    - What took time because this node crashed before. It ends its earlier life on disk before its first beat.
+  returned: always
+  type: list
+  elements: str
+  sample: ["vmhost1 did not leave in good order: it watches its slots for 6 s, and ends its earlier life there"]
 """
 
 from contextlib import nullcontext
@@ -182,6 +189,7 @@ def change(options: Mapping[str, Any], system: System, check: bool) -> dict[str,
         }
         for region in formatted
     ]
+    notices: list[str] = []
     if options["state"] != "present":
         uuids = [region.uuid for region in regions] or named_uuids(options["regions"])
         plan = planning.change_regions(
@@ -192,13 +200,14 @@ def change(options: Mapping[str, Any], system: System, check: bool) -> dict[str,
             keep_conf=options["state"] == "stopped",
         )
         if not check:
-            online.carry_out(system, plan)
+            online.carry_out(system, plan, say=notices.append)
         actions += [str(step) for step in plan.steps]
         diff += plan.diff()
     return {
         "changed": bool(actions),
         "regions": [dict(vars(region)) for region in regions],
         "actions": actions,
+        "notices": notices,
         "diff": diff,
     }
 

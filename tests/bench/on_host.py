@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PLUGINS = "ansible_collections.ocfs2.o2cb.plugins.module_utils"
-HERE = Path(os.environ.get("O2_BENCH_HOST", "/dev/shm/o2cb-bench"))  # noqa: S108 - a tmpfs is what is wanted
+HERE = Path(os.environ.get("O2_BENCH_HOST", "/dev/shm/o2cb-bench"))
 _numbers = itertools.count()
 
 

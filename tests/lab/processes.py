@@ -88,19 +88,55 @@ def send(process: Process, directory: Path, number: signal.Signals) -> bool:
         os.close(handle)
 
 
+def stands(pid: int) -> bool:
+    """Whether no thread of this process runs, or has a system call under way: stopped, or held by its tracer."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return all(parse_stat((thread / "stat").read_text(), 1)[0] in "TtZX" for thread in threads)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def halt(directory: Path, until: float) -> None:
+    """Stop everything of a node's kernel, and return when all of it stands. Raises TimeoutError when it does not.
+
+    The main process comes first: it drives its children by ptrace(2). While it stands, each of them gets no further
+    than to its next system call; the rest, and the thread that writes to the disks, are stopped then.
+    """
+    while processes := [each for each in of_node(directory) if each.is_kernel and not stands(each.pid)]:
+        if time.monotonic() > until:
+            raise TimeoutError(f"processes of {directory} do not stop: {[process.pid for process in processes]}")
+        main = main_of(processes)
+        for process in [main] if main else processes:
+            send(process, directory, signal.SIGSTOP)
+        time.sleep(0.001)
+
+
 def end(directory: Path, deadline: float = 20.0, supervisor_too: bool = True) -> bool:
-    """Kill everything that belongs to a node, supervisor first, and wait until it is gone. True if it was there."""
+    """Kill everything that belongs to a node, supervisor first, and wait until it is gone. True if it was there.
+
+    A power cut is one moment, so everything is made to stand before any of it dies. The kernel's main process dies
+    last: a child that outlives it is let loose, and its guest's system calls are made on this machine.
+    """
     until = time.monotonic() + deadline
     found = False
     while processes := [process for process in of_node(directory) if supervisor_too or process.is_kernel]:
         found = True
-        for process in sorted(processes, key=lambda process: not process.is_supervisor):
-            send(process, directory, signal.SIGKILL)
-        for process in processes:
-            wait_gone(process.pid, max(0.0, min(until - time.monotonic(), 2.0)))
+        _kill([process for process in processes if process.is_supervisor], directory, until)
+        halt(directory, until)
+        kernel = [process for process in of_node(directory) if process.is_kernel]
+        _kill(sorted(kernel, key=lambda process: process.pid == process.session), directory, until)
         if time.monotonic() > until:
             raise TimeoutError(f"processes of {directory} survive SIGKILL: {[process.pid for process in processes]}")
     return found
+
+
+def _kill(processes: list[Process], directory: Path, until: float) -> None:
+    """Kill these in their order, and wait until they are gone, or for a while."""
+    for process in processes:
+        send(process, directory, signal.SIGKILL)
+    for process in processes:
+        wait_gone(process.pid, max(0.0, min(until - time.monotonic(), 2.0)))
 
 
 def age(process: Process) -> float:

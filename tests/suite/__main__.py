@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from suite import stream
 from suite.steps import ROOT, STEPS, Command, Step
 
-EPILOG = "Arguments after -- go to the programs of the step: bin/test unit -- -k quorum"
+EPILOG = "Arguments after -- go to the programs of the step: bin/test unit -- -k quorum; bin/test mutants names"
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Cut the arguments at the first --."""
-    if "--" not in arguments:
-        return arguments, []
-    cut = arguments.index("--")
-    return arguments[:cut], arguments[cut + 1 :]
+    """Cut the arguments at the first --, or behind a step that takes names."""
+    for place, word in enumerate(arguments):
+        if word == "--":
+            return arguments[:place], arguments[place + 1 :]
+        if word in STEPS and STEPS[word].takes_names:
+            rest = arguments[place + 1 :]
+            return arguments[: place + 1], rest[1:] if rest[:1] == ["--"] else rest
+    return arguments, []
 
 
 def chosen(names: list[str] | str) -> list[Step]:

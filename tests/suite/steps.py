@@ -50,10 +50,16 @@ def unit(arguments: list[str]) -> Iterator[Command]:
 
 def simulator(arguments: list[str]) -> Iterator[Command]:
     """A million in a row is for whoever changes the bus or the locks: bin/test simulator -- locks --seeds 1000000."""
-    for world in [] if arguments else ["bus", "locks"]:
-        yield Command(["tests/simulator/run", world, "--seeds", "20000"])
     if arguments:
         yield Command(["tests/simulator/run", *arguments])
+        return
+    for world in ("bus", "locks"):
+        yield Command(["tests/simulator/run", world, "--seeds", "20000"])
+    yield Command(["tests/simulator/run-marks", "--seeds", "5000"])
+
+
+def mutants(arguments: list[str]) -> Iterator[Command]:
+    yield Command(["python", "-m", "suite.mutants", *arguments])
 
 
 def check_sanity(arguments: list[str]) -> Iterator[Command]:
@@ -92,6 +98,8 @@ class Step:
     about: str
     commands: Callable[[list[str]], Iterator[Command]]
     by_default: bool = True
+    takes_names: bool = False
+    """Whether what follows its name is for its programs, without a -- between."""
 
 
 STEPS = {
@@ -100,9 +108,10 @@ STEPS = {
         Step("lint", "ruff, vermin, yamllint, ansible-lint, changelog fragments", lint),
         Step("types", "mypy, strict", types),
         Step("unit", "unit tests, in seconds", unit),
-        Step("simulator", "bus and locks in 20,000 simulated clusters each, with faults", simulator),
+        Step("simulator", "bus and locks in 20,000 simulated clusters each, the record of tokens in 5,000", simulator),
         Step("sanity", "ansible-test sanity on a copy of the clone", check_sanity),
         Step("molecule", "all molecule scenarios on a lab of real kernels", molecule),
+        Step("mutants", "whether the tests of modules can fail; of one: MODULE", mutants, False, takes_names=True),
         Step("faults", "the traps of kernel and distributions, on a lab", faults, by_default=False),
         Step("bench", "the figures of tests/bench, on labs", bench, by_default=False),
     )

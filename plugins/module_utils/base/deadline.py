@@ -24,7 +24,7 @@ from .errors import DeadlineExceeded, O2cbError
 Call = Callable[[], None]
 
 
-class _Child:
+class Child:
     """One call in a child process. An OSError keeps its errno."""
 
     def __init__(self, function: Call, what: str) -> None:
@@ -42,8 +42,9 @@ class _Child:
         answer = b""
         try:
             while True:
-                wait = deadline - time.monotonic()
-                if wait <= 0 or not select.select([self._reader], [], [], wait)[0]:
+                # A child that has answered by then has, however long its elder siblings were waited for.
+                wait = max(0.0, deadline - time.monotonic())
+                if not select.select([self._reader], [], [], wait)[0]:
                     raise DeadlineExceeded(self._what, seconds)
                 data = os.read(self._reader, 65536)
                 answer += data
@@ -90,7 +91,7 @@ def _let_go_of_output() -> None:
 def call_all(functions: Sequence[Call], seconds: float, what: Sequence[str]) -> None:
     """Make several calls at the same time; the first error is raised after all have ended, or are left behind."""
     deadline = time.monotonic() + seconds
-    children = [_Child(function, text) for function, text in zip(functions, what)]
+    children = [Child(function, text) for function, text in zip(functions, what)]
     first: Exception | None = None
     for child in children:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,10 @@ USAGE = 64
 FAILED = 1
 NOT_RUN = 126
 NOT_FOUND = 127
+
+MOST_SLOTS = 1000
+SLOT_SECONDS = 1.0
+"""Seconds for which one of several locks is waited for before the next is tried."""
 
 _IN_SCOPE = "O2CTL_SCOPE"
 """Set by this program for itself: the process that is already in a scope of its own."""
@@ -71,12 +76,24 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep the lock until no process of the command is left, not only those that have its descriptors",
     )
+    run.add_argument(
+        "--slots",
+        type=int,
+        default=0,
+        metavar="N",
+        help="let up to N holders in at the same time: the name stands for N locks, of which any will do",
+    )
     run.usage = (
-        "o2ctl lock run NAME [--shared | --mode M] [--wait S] [--owner TEXT] [--domain D] [--recall] [--until-empty] "
-        "-- COMMAND..."
+        "o2ctl lock run NAME [--shared | --mode M | --slots N] [--wait S] [--owner TEXT] [--domain D] [--recall] "
+        "[--until-empty] -- COMMAND..."
     )
     _take_options(_verb(lock, "hold", hold, "hold a lock on this node until it is released"))
-    _name_options(_verb(lock, "release", release, "release a lock that this node holds"))
+    let_go = _verb(lock, "release", release, "release a lock that this node holds")
+    _name_options(let_go)
+    let_go.add_argument("--token", type=int, help="release only the grant with this token")
+    checked = _verb(lock, "check", check, "exit with 0 while this node holds the lock with this token, else with 75")
+    _name_options(checked)
+    checked.add_argument("--token", type=int, required=True, help="token that the grant had")
     _name_options(_verb(lock, "who", who, "tell who holds a lock, without touching it"))
     _verb(lock, "list", show, "list the locks that this node holds")
     keep = areas.add_parser("keep", help="the keeper of the locks").add_subparsers(required=True, metavar="VERB")
@@ -128,18 +145,39 @@ def _owner() -> str:
 
 
 def _take(options: argparse.Namespace, kind: str) -> tuple[dict[str, Any], list[int]]:
+    names.stored(options.name)
+    if getattr(options, "slots", 0):
+        return _take_any(options, kind)
+    return _take_one(options, kind, options.name, options.wait)
+
+
+def _take_any(options: argparse.Namespace, kind: str) -> tuple[dict[str, Any], list[int]]:
+    """Any of N locks, tried in turn and in an order of chance."""
+    if not 1 <= options.slots <= MOST_SLOTS or options.mode != "exclusive":
+        raise O2cbError(f"--slots {options.slots}: give 1 to {MOST_SLOTS}, and no mode")
+    deadline = time.monotonic() + options.wait
+    while True:
+        for number in random.sample(range(options.slots), options.slots):
+            left = max(0.0, min(SLOT_SECONDS, deadline - time.monotonic()))
+            answer, descriptors = _take_one(options, kind, f"{options.name}#{number}", left)
+            if answer["held"]:
+                return answer, descriptors
+        if time.monotonic() >= deadline:
+            return answer, descriptors
+
+
+def _take_one(options: argparse.Namespace, kind: str, name: str, wait: float) -> tuple[dict[str, Any], list[int]]:
     request = {
         "op": "take",
-        "name": options.name,
+        "name": name,
         "domain": options.domain,
         "mode": modes.parse(options.mode).value,
         "kind": kind,
-        "wait": options.wait,
+        "wait": wait,
         "owner": options.owner,
         "recall": options.recall,
     }
-    names.stored(options.name)
-    return Client().ask(request, options.wait)
+    return Client().ask(request, wait)
 
 
 def run_command(options: argparse.Namespace) -> int:
@@ -160,7 +198,7 @@ def run_command(options: argparse.Namespace) -> int:
         return BUSY
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
-    os.environ["O2_LOCK_NAME"] = options.name
+    os.environ["O2_LOCK_NAME"] = str(answer["name"])
     os.environ["O2_LOCK_TOKEN"] = str(answer["token"])
     return _become(command)
 
@@ -192,8 +230,19 @@ def hold(options: argparse.Namespace) -> int:
 
 
 def release(options: argparse.Namespace) -> int:
-    answer, _descriptors = Client().ask({"op": "release", "name": options.name, "domain": options.domain}, 10)
+    more = {} if options.token is None else {"token": options.token}
+    answer, _descriptors = Client().ask({"op": "release", "name": options.name, "domain": options.domain, **more}, 10)
     return tell(options, answer, f"{options.name}: {'released' if answer['changed'] else 'was not held by this node'}")
+
+
+def check(options: argparse.Namespace) -> int:
+    answer, _descriptors = Client().ask({"op": "held", "name": options.name, "domain": options.domain})
+    lock = answer["lock"]
+    if lock is None or lock["token"] != options.token:
+        why = "is not held by this node" if lock is None else f"has token {lock['token']} now"
+        sys.stderr.write(f"o2ctl: lock {options.name!r} {why}\n")
+        return BUSY
+    return tell(options, answer, f"{options.name}: held by this node with token {options.token}")
 
 
 def who(options: argparse.Namespace) -> int:
@@ -215,6 +264,8 @@ def status(options: argparse.Namespace) -> int:
         f"domains joined: {', '.join(answer['domains']) or 'none'}",
         f"{answer['kept']} of them are kept by systemd too" if answer["kept"] else "systemd keeps none of them",
         *(f"asleep in the kernel: {line}" for line in asleep),
+        *(f"unreadable, {one['why']}: release it as slot:{one['slot']}" for one in answer["unreadable"]),
+        ", ".join(f"{name} {count}" for name, count in answer["counters"].items()),
     ]
     return tell(options, answer, "\n".join(lines))
 

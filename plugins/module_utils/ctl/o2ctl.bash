@@ -55,14 +55,14 @@ _o2ctl() {
     done
     case $COMP_CWORD:$previous in
         1:*) words='lock keep vm resource node agent members events send ask answer listen --help' ;;
-        2:lock) words='run hold release who list --help' ;;
+        2:lock) words='run hold release check who list --help' ;;
         2:keep) words='status --help' ;;
         2:vm) words='list check release --help' ;;
         2:resource) words='list move clear --help' ;;
         2:node) words='drain resume --help' ;;
         2:agent) words='status reload --help' ;;
         *:--mode) words='exclusive shared CR PR PW EX' ;;
-        *:--wait | *:--owner | *:--domain | *:--seconds | *:--count) ;;
+        *:--wait | *:--token | *:--slots | *:--owner | *:--domain | *:--seconds | *:--count) ;;
         *:--to) names=_o2ctl_nodes ;;
         *)
             case ${COMP_WORDS[1]}:$verb in
@@ -73,8 +73,9 @@ _o2ctl() {
                 answer:*) words='--count --seconds --report --json --help --' ;;
                 listen:*) words='--events --count --seconds --raw --json --help' ;;
                 vm:* | resource:* | node:* | agent:*) words='--json --help' ;;
-                *:run) words='--shared --mode --wait --owner --domain --until-empty --recall --json --help --' ;;
+                *:run) words='--shared --mode --slots --wait --owner --domain --until-empty --recall --json --help --' ;;
                 *:hold) words='--shared --mode --wait --owner --domain --recall --json --help' ;;
+                lock:release | lock:check) words='--token --domain --json --help' ;;
                 *:release | *:who) words='--domain --json --help' ;;
                 *:list | *:status) words='--json --help' ;;
             esac
@@ -84,7 +85,7 @@ _o2ctl() {
     [[ $COMP_CWORD -ge 3 && $cur != -* ]] || return
     case ${names:-${COMP_WORDS[1]}}:$verb:$COMP_CWORD in
         _o2ctl_nodes:*) ;;
-        lock:release:3 | lock:who:3) names=_o2ctl_held ;;
+        lock:release:3 | lock:check:3 | lock:who:3) names=_o2ctl_held ;;
         vm:release:3 | vm:list:*) names=_o2ctl_machines ;;
         resource:move:3 | resource:clear:3) names=_o2ctl_resources ;;
         resource:move:4) names=_o2ctl_nodes ;;

@@ -69,12 +69,14 @@ def _refuse_unless_blank(path: str, name: str) -> None:
     if size < MINIMUM_BYTES:
         raise O2cbError(f"device {path} has {size} bytes: a region needs {MINIMUM_BYTES} (64 MiB)")
 
-    ends = [Extent(path, offset, BLANK_BYTES) for offset in (0, (size - BLANK_BYTES) // ALIGNMENT * ALIGNMENT)]
+    # The last MiB may begin between two blocks; then it is read from the one before, to the end.
+    last = (size - BLANK_BYTES) // ALIGNMENT * ALIGNMENT
+    ends = [Extent(path, 0, BLANK_BYTES), Extent(path, last, size - last)]
     answers = direct.read(ends, devices.SCAN_SECONDS)
     problems = [answer.problem for answer in answers if answer.problem]
     if problems:
         raise O2cbError(join_problems(problems))
-    data = any(answer.data != bytes(BLANK_BYTES) for answer in answers)
+    data = any(answer.data != bytes(extent.size) for answer, extent in zip(answers, ends))
     kind = signature(path)
     if data or kind:
         raise O2cbError(

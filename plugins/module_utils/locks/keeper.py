@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable
+from typing import Any, Callable, List
 
 from ..base import programs, wire
 from ..base.errors import O2cbError
@@ -45,6 +45,10 @@ DRAIN_SECONDS = 2.0
 ASK_SYSTEMD_SECONDS = 10.0
 LEAVE_AGAIN_SECONDS = 0.1
 GROW_AGAIN_SECONDS = 1.0
+
+
+Event = Callable[[], List[Effect]]
+"""Tells the core what has happened."""
 
 
 class Keeper:
@@ -92,6 +96,8 @@ class Keeper:
         self.loop.watch(wake, lambda: os.read(wake, 64))
         self._grow()
         self._feed()
+        if self.core.domains:
+            self.recording.begin()
         self.do(self.core.begin(time.monotonic(), names.DEFAULT_DOMAIN))
         self.store.tell(f"READY=1\nSTATUS=holds {len(self.core.holdings)} locks")
         while not self._stopping:
@@ -145,46 +151,55 @@ class Keeper:
     # events
 
     def _call(self, client: Client, message: dict[str, Any]) -> None:
-        """A client asks for something. What is wrong with it is an answer too."""
+        """A client asks for something. What is wrong with it is an answer too.
+
+        Only reading the request may fail: a fault of the core ends this process, and the next one finds all in order.
+        """
         try:
             verb = _VERBS.get(str(message.get("op")))
             if verb is None:
                 raise O2cbError(f"there is no operation {message.get('op')!r}")
-            found = verb(self, client, message)
+            event = verb(self, client, message)
         except O2cbError as error:
             self.server.answer(client, {"error": str(error)})
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             self.server.answer(client, {"error": f"bad request: {error!r}"})
         else:
-            self.do(found)
+            self.do(event())
 
-    def _take(self, client: Client, message: dict[str, Any]) -> list[Effect]:
+    def _take(self, client: Client, message: dict[str, Any]) -> Event:
         group = cgroups.of_process(client.pid) if message.get("kind") == "cgroup" else ""
-        return self.core.take(time.monotonic(), client, requests.take(message, group))
+        want = requests.take(message, group)
+        return lambda: self.core.take(time.monotonic(), client, want)
 
-    def _release(self, client: Client, message: dict[str, Any]) -> list[Effect]:
-        return self.core.release(time.monotonic(), client, requests.named(message))
+    def _release(self, client: Client, message: dict[str, Any]) -> Event:
+        wanted = requests.named(message)
+        return lambda: self.core.release(time.monotonic(), client, wanted)
 
-    def _held(self, client: Client, message: dict[str, Any]) -> list[Effect]:
-        return self.core.held(time.monotonic(), client, requests.named(message))
+    def _held(self, client: Client, message: dict[str, Any]) -> Event:
+        wanted = requests.named(message)
+        return lambda: self.core.held(time.monotonic(), client, wanted)
 
-    def _list(self, client: Client, message: dict[str, Any]) -> list[Effect]:
-        return self.core.listing(time.monotonic(), client, int(message.get("after", 0)))
+    def _list(self, client: Client, message: dict[str, Any]) -> Event:
+        after = int(message.get("after", 0))
+        return lambda: self.core.listing(time.monotonic(), client, after)
 
-    def _who(self, client: Client, message: dict[str, Any]) -> list[Effect]:
-        return self.core.who(time.monotonic(), client, requests.named(message))
+    def _who(self, client: Client, message: dict[str, Any]) -> Event:
+        wanted = requests.named(message)
+        return lambda: self.core.who(time.monotonic(), client, wanted)
 
-    def _label(self, client: Client, message: dict[str, Any]) -> list[Effect]:
-        return self.core.label(time.monotonic(), client, requests.named(message), requests.owner(message))
+    def _label(self, client: Client, message: dict[str, Any]) -> Event:
+        wanted, owner = requests.named(message), requests.owner(message)
+        return lambda: self.core.label(time.monotonic(), client, wanted, owner)
 
-    def _status(self, client: Client, _message: dict[str, Any]) -> list[Effect]:
+    def _status(self, client: Client, _message: dict[str, Any]) -> Event:
         kept = len(self.core.holdings) if self.store.works else 0
-        return self.core.status(time.monotonic(), client, {"kept": kept})
+        return lambda: self.core.status(time.monotonic(), client, {"kept": kept})
 
-    def _leave(self, client: Client, _message: dict[str, Any]) -> list[Effect]:
+    def _leave(self, client: Client, _message: dict[str, Any]) -> Event:
         if client.uid != 0:
             raise O2cbError("only root may let this node leave the cluster")
-        return self.core.leave(time.monotonic(), client)
+        return lambda: self.core.leave(time.monotonic(), client)
 
     def _gone(self, client: Client) -> None:
         self.do(self.core.gone(time.monotonic(), client))
@@ -208,6 +223,8 @@ class Keeper:
         call = self.core.calls[number]
         if descriptors and isinstance(call.job, (effects.Join, effects.MakeLane)):
             self._lanes[call.job.lane] = descriptors.pop()
+        if isinstance(call.job, effects.Join) and "error" in answer and not self._lanes:
+            self.recording.end()
         if descriptors:
             self._gifts[number] = descriptors
         self.do(self.core.answered(time.monotonic(), number, answer))
@@ -345,7 +362,7 @@ _DO: dict[type, Callable[[Keeper, Any], None]] = {
     effects.Audit: Keeper._audit,
     effects.Say: Keeper._tell,
 }
-_VERBS: dict[str, Callable[[Keeper, Client, dict[str, Any]], list[Effect]]] = {
+_VERBS: dict[str, Callable[[Keeper, Client, dict[str, Any]], Event]] = {
     "take": Keeper._take,
     "release": Keeper._release,
     "held": Keeper._held,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from ..base.loop import Loop
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.3, 30.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.3, 5.0
 """Seconds between two starts."""
 
 LOOK_SECONDS = 0.5

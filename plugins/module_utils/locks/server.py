@@ -61,6 +61,7 @@ class Server:
             listener = _listen(path)
             with contextlib.suppress(O2cbError):
                 store.put(STORED, [listener.fileno()])
+        _open_to_group(path)
         self._listener = listener
         self._loop.watch(listener.fileno(), self._accept)
 
@@ -156,11 +157,14 @@ def _listen(path: str) -> socket.socket:
         listener.bind(path)
     finally:
         os.umask(mask)
-    with contextlib.suppress(KeyError, PermissionError):
-        group = grp.getgrnam(GROUP).gr_gid
-        os.chown(directory, 0, group)
-        os.chmod(directory, 0o750)
-        os.chown(path, 0, group)
-        os.chmod(path, 0o660)
     listener.listen(BACKLOG)
     return listener
+
+
+def _open_to_group(path: str) -> None:
+    """The directory too, whose mode systemd sets anew at each start."""
+    with contextlib.suppress(KeyError, PermissionError):
+        group = grp.getgrnam(GROUP).gr_gid
+        for one, mode in ((os.path.dirname(path), 0o750), (path, 0o660)):
+            os.chown(one, 0, group)
+            os.chmod(one, mode)

@@ -322,32 +322,39 @@ class Worker:
     # convert
 
     def _convert(self, job: effects.Convert, old: int) -> Result:
-        """PR beside EX in the same lane is granted at once; EX beside PR is a conversion in the lock manager."""
+        """PR beside EX in the same lane is granted at once; EX beside PR is a conversion in the lock manager.
+
+        Where a foreign program waits for EX with a blocking open, PR beside EX sleeps until the EX is closed (seen on
+        6.1). Nothing of the old mode may be in this process meanwhile: a release has to be able to close it.
+        """
         own, stored = self._lane(job.lane), names.stored(job.what["name"])
         before, after = LEVELS[Mode(job.mode)], LEVELS[Mode(job.what["mode"])]
-        have = dict(zip(before, _peek(old)))
         conversion = modes.conversion(Mode(job.mode), Mode(job.what["mode"]))
         opened: dict[str, int] = {}
+        have: dict[str, int] = {}
         covered: dict[str, Any] = {}
         signs = (OWN, Level.EX) in conversion.opened
         seen = self._asker.before() if signs else page.Page()
         try:
-            if len(have) != len(before):
-                raise O2cbError(f"lock {job.what['name']!r} is not held any more")
             for which, level in conversion.opened:
                 opened[which] = own.open(job.domain, holding.file_name(stored, which), level is Level.EX)
             number, since = job.what["token"], int(time.time() * token.SECOND)
             if signs:
                 owner = Record(job.node, self._boot, since, 0, job.what["owner"])
                 (number,), covered = self._sign(job.domain, [opened[OWN]], True, job.seen, [owner], seen)
+            have = dict(zip(before, _peek(old)))
+            if len(have) != len(before):
+                raise O2cbError(f"lock {job.what['name']!r} is not held any more")
             both = {**have, **opened}
             message = holding.lock_message({**job.what, "token": number, "since": since})
             if not self._put(job.slot, message, [both[which] for which in after]):
                 raise _Orphaned
-        except (BusyError, O2cbError, OSError, _Orphaned):
+        except (BusyError, O2cbError, OSError, _Orphaned) as error:
             wire.close_all([*have.values(), *opened.values()])
             tried = [which for which, _level in conversion.opened][: len(opened) + 1]
             self._sink(job, own, stored, [which for which in tried if which in opened or which not in before], before)
+            if isinstance(error, RetakeError):
+                return {"busy": stored}, []
             raise
         wire.close_all([*have.values(), *opened.values()])
         return {"won": [number, since], **covered}, []

@@ -22,6 +22,10 @@ from typing import Dict, Mapping
 
 _BLOCK = struct.Struct("<QB3xIQI")
 
+MARK = b"ended by its successor\0\0"
+"""Follows the fields in a block with which a booted node ended its own earlier life. The kernel neither reads nor keeps
+it: its next beat overwrites the whole block with zeros there."""
+
 PROBE_SECONDS = 4.2
 """Two readings this far apart hold at least one new beat of every live node (2 s each, o2hb may be late by one)."""
 
@@ -52,6 +56,8 @@ class Reading:
 
     beats: Beats = field(default_factory=dict)
     volumes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    own: Mapping[str, bytes] = field(default_factory=dict)
+    """The block of this node itself, byte by byte, by UUID of the region; where it was asked for."""
     problems: Mapping[str, str] = field(default_factory=dict)
     """Why a region could not be read, by its UUID."""
 
@@ -65,9 +71,35 @@ def decode(block: bytes, node: int) -> Beat | None:
     if not any(block):
         return None
     sequence, writer, checksum, generation, dead_ms = _BLOCK.unpack_from(block)
-    blank = block[:12] + bytes(4) + block[16:]
-    computed = zlib.crc32(blank, 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return Beat(writer, sequence, generation, dead_ms, checksum == computed and writer == node)
+    return Beat(writer, sequence, generation, dead_ms, checksum == _checksum(block) and writer == node)
+
+
+def _checksum(block: bytes) -> int:
+    """crc32_le of the kernel, seed 0, over the whole block with the field of the checksum itself empty."""
+    return zlib.crc32(block[:12] + bytes(4) + block[16:], 0xFFFFFFFF) ^ 0xFFFFFFFF
+
+
+def encode(beat: Beat, block_bytes: int, mark: bytes = b"") -> bytes:
+    """The block that holds this beat, with the right checksum."""
+    fields = _BLOCK.pack(beat.sequence, beat.node, 0, beat.generation, beat.dead_ms)
+    block = (fields + mark).ljust(block_bytes, b"\0")
+    return block[:12] + _checksum(block).to_bytes(4, "little") + block[16:]
+
+
+def ended(block: bytes, node: int) -> bytes:
+    """The block that tells everybody who reads it that this node is down: generation 0 and the next sequence, marked.
+
+    A node leaves such a block behind when it goes in good order, without the mark (o2hb_thread). It keeps the dead time
+    of the one before it.
+    """
+    old = decode(block, node)
+    sequence, dead_ms = (old.sequence, old.dead_ms) if old else (0, 0)
+    return encode(Beat(node, (sequence + 1) % 2**64, 0, dead_ms, True), len(block), MARK)
+
+
+def is_marked(block: bytes) -> bool:
+    """Whether this block was made by `ended`: whether the others have read it is not known."""
+    return block[_BLOCK.size : _BLOCK.size + len(MARK)] == MARK
 
 
 def decode_region(data: bytes, block_bytes: int, numbers: list[int]) -> dict[int, Beat]:

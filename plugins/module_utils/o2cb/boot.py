@@ -118,7 +118,7 @@ def _join(system: System, cluster: Cluster) -> None:
         )
     for step in plan.steps:
         say(str(step))
-    online.carry_out(system, plan)
+    online.carry_out(system, plan, say=say)
 
 
 def go_offline(system: System) -> None:

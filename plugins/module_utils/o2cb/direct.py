@@ -22,7 +22,8 @@ from ..base import programs
 from ..base.errors import O2cbError
 
 ALIGNMENT = 4096
-"""Offset and size of an extent are multiples of this: O_DIRECT takes whole logical blocks only."""
+"""An extent's offset is a multiple of this, and its size too, unless it ends with its device: O_DIRECT takes whole
+logical blocks only."""
 
 MOST = 32
 """So many readers at a time; a host may have hundreds of disks, and 1024 descriptors."""

@@ -21,15 +21,19 @@ SECONDS = 10.0
 
 
 def read(
-    regions: Sequence[LiveRegion], numbers: Sequence[int], seconds: float = SECONDS, volumes: bool = False
+    regions: Sequence[LiveRegion],
+    numbers: Sequence[int],
+    seconds: float = SECONDS,
+    volumes: bool = False,
+    own: int | None = None,
 ) -> Reading:
     """The heartbeat blocks of these node numbers on every started region that answers within `seconds`.
 
-    With `volumes`, the superblocks too: what the devices carry now.
+    With `volumes`, the superblocks too: what the devices carry now. With `own`, one of the numbers, its block as it is.
     """
     looks = [_Look(region, max(numbers, default=0), volumes) for region in regions if region.started]
     answers = iter(direct.read([extent for look in looks for extent in look.extents], seconds))
-    beats, found, problems = {}, {}, {}
+    beats, found, blocks_of_own, problems = {}, {}, {}, {}
     for look in looks:
         mine = [next(answers) for _extent in look.extents]
         uuid = look.region.uuid
@@ -38,11 +42,16 @@ def read(
             problems[uuid] = why[0]
             continue
         head, area = mine[0].data, mine[-1].data
-        beats[uuid] = blocks.decode_region(area[look.skipped :], look.region.block_bytes, list(numbers))
+        area, size = area[look.skipped :], look.region.block_bytes
+        beats[uuid] = blocks.decode_region(area, size, list(numbers))
+        if own is not None:
+            blocks_of_own[uuid] = area[own * size : (own + 1) * size]
+            if len(blocks_of_own[uuid]) < size:
+                problems[uuid] = f"{look.extents[-1].path} ends before the slot of node number {own}"
         if volumes:
             volume = superblock.parse(head)
             found[uuid] = (volume.uuid, volume.label) if volume else ("", "")
-    return Reading(beats=beats, volumes=found, problems=problems)
+    return Reading(beats=beats, volumes=found, own=blocks_of_own, problems=problems)
 
 
 class _Look:

@@ -8,6 +8,7 @@ A node that joins with a wrong setting does not only fail itself: while it heart
 join any new domain for 60 s at a time. So, before the first beat:
 
 * nobody else may be beating in this node's slot (two machines with one number),
+* the others have evicted this node's earlier life if that has crashed (`earlier_life`),
 * nobody may be beating that our table of nodes does not have,
 * the dead threshold that live nodes write into their blocks must be ours,
 * every node that is alive on disk must be within reach of a TCP connection,
@@ -22,12 +23,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Collection, Sequence
+from typing import Any, Callable, Collection, Sequence
 
 from ..base.errors import O2cbError, join_problems
-from . import blocks, model
+from . import blocks, earlier_life, model
 from . import plan as planning
-from .blocks import Beats
+from .blocks import Beats, Reading
+from .earlier_life import Life, Look, Pause, Say, Sight, Write
 from .model import PENDING, Cluster, Node
 from .plan import Plan, Verb
 from .state import LiveRegion
@@ -38,10 +40,15 @@ class Refused(O2cbError):
     """A live peer does not talk to this node, which went offline again. Each further attempt harms the others."""
 
 
-def carry_out(system: System, plan: Plan, force: bool = False) -> None:
+def _nobody(text: str) -> None:
+    """Nobody is told."""
+
+
+def carry_out(system: System, plan: Plan, force: bool = False, say: Callable[[str], None] = _nobody) -> None:
     """Carry out a plan; where it brings this node online, with the checks before and after.
 
     From the first beat on, a failure takes the node offline again. Before it, what was done stays: it harms nobody.
+    `say` is told what the end of an earlier life takes time for.
     """
     pending = [region for region in (plan.target.regions if plan.target else ()) if region.startswith(PENDING)]
     if pending:
@@ -51,17 +58,21 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
     local = model.local_node(target.nodes, plan.have.hostname) if target else None
     live = plan.have.live
     joins = bool(located) and local is not None and not (live and live.online and plan.scope is planning.Scope.ONLINE)
+    regions = [region for _device, region in located]
     if target is None or local is None or not joins:
+        if target is not None and local is not None and located:
+            end_earlier_life(system, regions, local, target, system.slots(regions, local.number), say)
         system.apply(plan, located, force)
         return
-    regions = [region for _device, region in located]
     everybody = range(model.MAX_NODE_NUMBER + 1)
     own_beats = bool(live and live.online)
-    before = system.beats(regions, everybody)
+    first_look = system.slots(regions, local.number)
+    before, looked = first_look.beats, time.monotonic()
     if not own_beats:
+        end_earlier_life(system, regions, local, target, first_look, say)
         doubtful = suspicious(before, local, target)
         if doubtful or system.unreachable(local, perhaps_alive(before, local, target)):
-            time.sleep(blocks.PROBE_SECONDS)
+            time.sleep(max(0.0, blocks.PROBE_SECONDS - (time.monotonic() - looked)))
             now = system.beats(regions, everybody)
             refuse_conflicts(before, now, local, target)
             # Asked again: a node that has come in between listens since before its first beat.
@@ -70,6 +81,9 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
     starts = [step for step in plan.steps if step.verb is Verb.START_UNIT]
     first = [step.verb for step in plan.steps].index(Verb.START_REGION)
     system.apply(replace(plan, steps=plan.steps[:first]), located, force)
+    if own_beats:
+        # It has left its regions by now, in good order unless the kernel could not write that.
+        end_earlier_life(system, regions, local, target, system.slots(regions, local.number), say)
     try:
         joining = tuple(step for step in plan.steps[first:] if step not in starts)
         system.apply(replace(plan, steps=joining), located, force)
@@ -81,6 +95,39 @@ def carry_out(system: System, plan: Plan, force: bool = False) -> None:
         except O2cbError as second:
             raise O2cbError(f"{error}; and it could not go offline again: {second}", **error.facts) from error
         raise
+
+
+def end_earlier_life(
+    system: System, regions: Sequence[LiveRegion], own: Node, want: Cluster, first: Reading, say: Callable[[str], None]
+) -> None:
+    """End what this node left on these regions when it crashed: `earlier_life` decides, this does as it says.
+
+    `first` is a reading of these regions, on which this node does not beat. Raises O2cbError when it must not.
+    """
+    if system.write_pending():
+        raise O2cbError(
+            f"an earlier start of {own.name} wrote into its slot on a heartbeat region, and that write has not "
+            f"returned: it may land when {own.name} lives again, and evict it. {own.name} does not heartbeat before it "
+            "has: mend the storage path, or reboot"
+        )
+    life = Life(own.name, own.number, want.timeouts.dead_ms, {node.number: node.name for node in want.nodes})
+    steps = earlier_life.end(life, Sight(time.monotonic(), first.beats, first.own))
+    answer: Any = None
+    while True:
+        try:
+            ask = steps.send(answer)
+        except StopIteration:
+            return
+        answer = None
+        if isinstance(ask, Look):
+            reading = system.slots(regions, own.number)
+            answer = Sight(time.monotonic(), reading.beats, reading.own)
+        elif isinstance(ask, Pause):
+            time.sleep(ask.seconds)
+        elif isinstance(ask, Write):
+            answer = system.write_slots(regions, own.number, ask.blocks)
+        elif isinstance(ask, Say):
+            say(ask.text)
 
 
 def suspicious(beats: Beats, own: Node, want: Cluster) -> bool:

@@ -10,19 +10,35 @@ import os
 import re
 from contextlib import AbstractContextManager
 from itertools import takewhile
-from typing import Callable, Sequence
+from typing import Callable, Mapping, Sequence
 
 from ..base import files, programs
 from ..base.errors import O2cbError, join_problems
 from ..base.systemd import Systemd
 from . import conf as conf_file
-from . import configfs, devices, domains, heartbeats, keeping, kernel, observe, reach, sysconfig, turn, units
-from .blocks import Beats
+from . import (
+    configfs,
+    devices,
+    domains,
+    heartbeats,
+    keeping,
+    kernel,
+    model,
+    observe,
+    reach,
+    slot_writer,
+    sysconfig,
+    turn,
+    units,
+)
+from .blocks import Beats, Reading
 from .configfs import ConfigFs
 from .devices import Device
+from .earlier_life import Written
 from .model import PENDING, Node
 from .plan import Plan, Step, Verb
 from .proof import forget as forget_proof
+from .slot_writer import Slot
 from .state import Have, Live, LiveRegion
 
 _EXTENT = re.compile(r"^\s*0\s+0\s+(?P<clusters>\d+)\s+(?P<block>\d+)\s", re.MULTILINE)
@@ -72,10 +88,34 @@ class System:
 
         Raises O2cbError, naming the region, when a disk does not answer.
         """
-        reading = heartbeats.read(regions, numbers)
-        if reading.problems:
-            raise O2cbError(join_problems(f"region {uuid}: {why}" for uuid, why in reading.problems.items()))
-        return reading.beats
+        return _whole(heartbeats.read(regions, numbers)).beats
+
+    def slots(self, regions: Sequence[LiveRegion], own: int) -> Reading:
+        """The heartbeat blocks of all numbers, and that of `own` byte by byte. Raises O2cbError as `beats` does."""
+        return _whole(heartbeats.read(regions, range(model.MAX_NODE_NUMBER + 1), own=own))
+
+    def write_pending(self) -> bool:
+        """Whether a write into a slot of this node has not returned, of this process or an earlier one."""
+        return slot_writer.pending()
+
+    def write_slots(
+        self, regions: Sequence[LiveRegion], own: int, new: Mapping[str, tuple[bytes, bytes]]
+    ) -> Mapping[str, Written]:
+        """Write into the slots of this node, by UUID of the region, where they hold what they should.
+
+        Raises O2cbError when this kernel beats on one of the regions: the slot belongs to it then.
+        """
+        live = self.live()
+        beating = [region.uuid for region in live.regions if region.started] if live else []
+        slots = {}
+        for region in regions:
+            if region.uuid not in new:
+                continue
+            if region.uuid in beating:
+                raise O2cbError(f"this node heartbeats on region {region.uuid}: its slot there is not written")
+            place = (region.start_block + own) * region.block_bytes
+            slots[region.uuid] = Slot(devices.preferred_path(region.device), place, *new[region.uuid])
+        return dict(zip(slots, slot_writer.write(list(slots.values()))))
 
     def unreachable(self, own: Node, peers: Sequence[Node]) -> frozenset[int]:
         """The numbers of the peers to which no TCP connection can be made."""
@@ -174,6 +214,12 @@ class System:
         for domain in domains.joined():
             if domain.mount:
                 domains.leave(domain.name, domain.mount, force=force)
+
+
+def _whole(reading: Reading) -> Reading:
+    if reading.problems:
+        raise O2cbError(join_problems(f"region {uuid}: {why}" for uuid, why in reading.problems.items()))
+    return reading
 
 
 def _name(plan: Plan) -> str:

@@ -102,7 +102,7 @@ class Client:
             self.world.checks.abandoned(self)
             self.done = True
             self.world.clients.remove(self)
-            self.hang_up(keeper)
+            self.world.after(0.02 * self.world.dice.random(), self.hang_up, keeper)
         self.let_go()
 
     def hang_up(self, keeper: Keeper | None) -> None:

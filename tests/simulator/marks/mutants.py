@@ -178,30 +178,21 @@ class ForgetsItsLives(Ledger):
 
 
 class ForgetsWhatItCarries(Ledger):
-    """R8: the own mark does not stand for those of others."""
+    """R8: only what this very reading says of others counts, as if the own mark did not stand for what it carries."""
 
-    def _accept(self, reading: Reading) -> None:
-        started, lower = self.started, self.lower
-        super()._accept(reading)
-        if started:
-            self.lower = lower
+    kept = 0
 
     def sign(self, asked: Sequence[Asked]) -> rules.Steps[list[int | RefusedError]]:
-        lower = self.lower
-        steps = super().sign(asked)
-        fact: Any = None
-        while True:
-            try:
-                wish = steps.send(fact)
-            except StopIteration as end:
-                self.lower = max([lower, *(token for token in end.value if isinstance(token, int))])
-                return list(end.value)
-            fact = yield wish
-            if isinstance(fact, Reading):
-                self.seen_now = fact
+        found = yield from super().sign(asked)
+        self.kept = max([self.kept, *(token for token in found if isinstance(token, int))])
+        return found
 
-    def _others(self, reading: Reading) -> int:
-        return super()._others(reading)
+    def _accept(self, reading: Reading) -> None:
+        started = self.started
+        super()._accept(reading)
+        if not started:
+            self.kept = max(view.mark(self.node) for view in self._answering(reading).values())
+        self.lower = max(self.kept, self._others(reading))
 
 
 class WritesAtOnce(Lane):
@@ -225,13 +216,6 @@ class NoLock(World):
 
     def is_locked(self, node: Node, region: Region) -> bool:
         return False
-
-
-class LatestMark(World):
-    """R6: the mark of now, not the one before the lock was tried for."""
-
-    def without_disk(self, node: Node, previous: int | None, mark: int) -> bool:
-        return super().without_disk(node, previous, node.page[1])
 
 
 class NoMark(World):
@@ -265,23 +249,6 @@ class ReplacesAtOnce(World):
         self.exchange = None
 
 
-class LeavesTorn(Ledger):
-    """R8: the own slot, torn, is not mended."""
-
-    def catch_up(self) -> rules.Steps[None]:
-        steps = super().catch_up()
-        wish = next(steps)
-        while True:
-            fact = yield wish
-            if isinstance(fact, Reading):
-                whole = {uuid: view for uuid, view in fact.views.items() if not view.bad}
-                fact = fact._replace(views=whole)
-            try:
-                wish = steps.send(fact)
-            except StopIteration:
-                return
-
-
 def _table() -> Mapping[str, Mutant]:
     return {
         "any-region": Mutant(planted(AnyRegion), "one region is enough", 0, ""),
@@ -292,20 +259,19 @@ def _table() -> Mapping[str, Mutant]:
         "one-record": Mutant(planted(SharesOneSlot, world=OneRecord), "one slot for all nodes", 0, ""),
         "no-read-back": Mutant(planted(BelievesAcknowledgements), "writes are not read back", 0, ""),
         "answers-before-commit": Mutant(planted(AnswersBeforeCommit), "a write that was issued counts", 0, ""),
-        "torn-is-blank": Mutant(planted(TornIsBlank), "a torn slot is no slot", 0, ""),
         "blank-is-zero": Mutant(planted(BlankIsZero), "a blank region has no marks", 0, ""),
-        "foreign-is-zero": Mutant(planted(ForeignIsZero), "a foreign header is none", 0, ""),
         "ignores-floors": Mutant(planted(IgnoresFloors), "floors do not count", 0, ""),
         "ignores-granted": Mutant(planted(IgnoresGranted), "own tokens do not count", 0, ""),
         "forgets-its-lives": Mutant(planted(ForgetsItsLives), "the own mark does not count after a start", 0, ""),
+        "forgets-what-it-carries": Mutant(
+            planted(ForgetsWhatItCarries), "the own mark does not stand for those of others", 0, ""
+        ),
         "writes-at-once": Mutant(planted(lane=WritesAtOnce), "two writes under way for a region", 0, ""),
         "forgets-tries": Mutant(planted(ForgetsTries), "marks that were tried do not count", 0, ""),
         "no-lock": Mutant(planted(world=NoLock), "writes of a process before are not waited for", 0, ""),
-        "latest-mark": Mutant(planted(world=LatestMark), "a mark raised after the grant counts", 0, ""),
         "no-mark": Mutant(planted(world=NoMark), "no mark for a known token", 0, ""),
         "floor-of-nothing": Mutant(planted(world=FloorOfNothing), "a header without a floor", 0, ""),
         "replaces-at-once": Mutant(planted(world=ReplacesAtOnce), "a region replaced in one step", 0, ""),
-        "leaves-torn": Mutant(planted(LeavesTorn), "a torn slot stays", 0, ""),
     }
 
 

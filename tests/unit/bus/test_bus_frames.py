@@ -43,6 +43,126 @@ FIELDS = {
 any_frame = st.one_of([st.builds(frame, *[FIELDS[word] for word in form.split()]) for frame, form in frames._FORMS])
 
 
+GOLDEN: list[tuple[frames.Frame, str]] = [
+    (
+        frames.Hello(1_800_000_000_000, (2, 1_700_000_000_000)),
+        "0100 00505c18a3010000 020068e5cf8b010000",
+    ),
+    (
+        frames.Join((5, 2, 1_800_000_000_000)),
+        "0101 05000000000000000200505c18a3010000",
+    ),
+    (
+        frames.Welcome(3, (2, 17), (5, 2, 18), 300, ((1, 16, 4), (254, 18, 0)), ((3, 15),)),
+        (
+            "0102 0300000000000000 021100000000000000 0500000000000000021200000000000000 2c01000000000000"
+            "02000110000000000000000400000000000000fe12000000000000000000000000000000 0100030f00000000000000"
+        ),
+    ),
+    (
+        frames.Welcomed((5, 2, 18), 3),
+        "0103 0500000000000000021200000000000000 0300000000000000",
+    ),
+    (
+        frames.Submit(7, "vm", b"hello"),
+        "0104 0700000000000000 02766d 0500000068656c6c6f",
+    ),
+    (
+        frames.Ordered((5, 2, 18), 301, 300, 299, Entry(MESSAGE, 1, 16, 7, "ü", b"hello")),
+        (
+            "0105 0500000000000000021200000000000000 2d01000000000000 2c01000000000000 2b01000000000000"
+            "0001100000000000000007000000000000000205000000c3bc68656c6c6f"
+        ),
+    ),
+    (
+        frames.Ordered((5, 2, 18), 302, 301, 300, Entry(JOIN, 3, 19)),
+        (
+            "0105 0500000000000000021200000000000000 2e01000000000000 2d01000000000000 2c01000000000000"
+            "0103130000000000000000000000000000000000000000"
+        ),
+    ),
+    (
+        frames.Ordered((5, 2, 18), 303, 302, 301, Entry(AGENT_DOWN, 3, 19)),
+        (
+            "0105 0500000000000000021200000000000000 2f01000000000000 2e01000000000000 2d01000000000000"
+            "0203130000000000000000000000000000000000000000"
+        ),
+    ),
+    (
+        frames.Ordered((5, 2, 18), 304, 303, 302, Entry(NODE_DOWN, 3, 19)),
+        (
+            "0105 0500000000000000021200000000000000 3001000000000000 2f01000000000000 2e01000000000000"
+            "0303130000000000000000000000000000000000000000"
+        ),
+    ),
+    (
+        frames.Ack((5, 2, 18), 301, 300),
+        "0106 0500000000000000021200000000000000 2d01000000000000 2c01000000000000",
+    ),
+    (
+        frames.Sync((5, 2, 18), 301, 300, True),
+        "0107 0500000000000000021200000000000000 2d01000000000000 2c01000000000000 01",
+    ),
+    (
+        frames.Collect((2, 17), (6, 1, 16), (5, 2, 18), 301, 300),
+        (
+            "0108 021100000000000000 0600000000000000011000000000000000 0500000000000000021200000000000000"
+            "2d01000000000000 2c01000000000000"
+        ),
+    ),
+    (
+        frames.Tail((6, 1, 16), 301, Entry(MESSAGE, 1, 16, 7, "vm", b"")),
+        ("0109 0600000000000000011000000000000000 2d010000000000000001100000000000000007000000000000000200000000766d"),
+    ),
+    (
+        frames.Promise((6, 1, 16), (5, 2, 18), 301, 300),
+        ("010a 0600000000000000011000000000000000 0500000000000000021200000000000000 2d010000000000002c01000000000000"),
+    ),
+    (
+        frames.Refused((7, 3, 19)),
+        "010b 0700000000000000031300000000000000",
+    ),
+    (
+        frames.Start((6, 1, 16), 300, 301),
+        "010c 0600000000000000011000000000000000 2c01000000000000 2d01000000000000",
+    ),
+    (
+        frames.Newer(2, 1_800_000_000_000),
+        "010d 02 00505c18a3010000",
+    ),
+    (
+        frames.Go((6, 1, 16), 2, 18),
+        "010e 0600000000000000011000000000000000 02 1200000000000000",
+    ),
+    (
+        frames.Dead(18, 20, True),
+        "010f 1200000000000000 1400000000000000 01",
+    ),
+    (
+        frames.Echo(2**64 - 1),
+        "0110 ffffffffffffffff",
+    ),
+]
+"""Version, kind, and each field, as agents of version 1 send and read them."""
+
+
+@pytest.mark.parametrize(("frame", "body"), GOLDEN, ids=[type(frame).__name__ for frame, _body in GOLDEN])
+def test_every_agent_of_this_version_sends_the_same_bytes_and_reads_them(frame, body):
+    assert frames.encode(frame) == bytes.fromhex(body)
+    assert frames.decode(bytes.fromhex(body)) == frame
+
+
+def test_the_bytes_of_every_kind_of_frame_and_of_entry_are_known():
+    assert {type(frame) for frame, _body in GOLDEN} == {frame for frame, _form in frames._FORMS}
+    kinds = {frame.entry.kind for frame, _body in GOLDEN if isinstance(frame, frames.Ordered)}
+    assert kinds == {MESSAGE, JOIN, AGENT_DOWN, NODE_DOWN} == {0, 1, 2, 3}
+
+
+def test_a_frame_follows_its_length_in_a_stream():
+    assert frames.pack(frames.Echo(7)) == bytes.fromhex("0a000000 0110 0700000000000000")
+    assert frames.VERSION == 1
+
+
 @given(any_frame)
 def test_a_frame_is_read_as_it_was_sent(frame):
     assert frames.decode(frames.encode(frame)) == frame

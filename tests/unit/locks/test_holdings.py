@@ -9,7 +9,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.holding import NODE, PROCESS, Holding, Holdings, Identity, State
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.holding import (
+    NODE,
+    PROCESS,
+    Holding,
+    Holdings,
+    Identity,
+    State,
+)
 
 
 def lock(number: int, name: str = "", kind: str = NODE) -> Holding:

@@ -99,7 +99,6 @@ def test_a_systemd_that_does_not_listen_takes_over_nothing_and_is_told_later(tmp
         assert systemd.recv(100) == b"WATCHDOG=1"
 
 
-
 class Office:
     """A server, whose requests are answered with what they say, and systemd's store for its socket."""
 

@@ -27,6 +27,22 @@ def test_two_modes_are_compatible_where_the_vms_table_says_so(one, other):
     assert modes.compatible(one, other) == (other.value in VMS[one.value])
 
 
+def test_every_version_makes_a_mode_of_the_same_levels_of_o2dlm():
+    """Two versions that do not would grant modes that exclude each other. The numbers are those of dlmapi.h."""
+    assert {mode.value: levels for mode, levels in LEVELS.items()} == {
+        "NL": {},
+        "CR": {"own": 3},
+        "PR": {"own": 3, "writers": 3},
+        "PW": {"own": 3, "writers": 5},
+        "EX": {"own": 5},
+    }
+    assert {mode.value for mode in modes.SOLE} == {"PW", "EX"}
+
+
+def test_everybody_takes_the_resources_of_a_mode_in_the_same_order():
+    assert [list(LEVELS[mode]) for mode in (Mode.PR, Mode.PW)] == [["own", "writers"]] * 2
+
+
 def test_the_words_of_people_are_modes():
     assert modes.parse("exclusive") is Mode.EX
     assert modes.parse("shared") is Mode.PR

@@ -13,7 +13,39 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import names
 
 UUID = "6617721d-5536-4ff1-b01f-b7259c85410e"
 
+STORED = {
+    "vm-101": "vm-101",
+    "n" * 26: "nnnnnnnnnnnnnnnnnnnnnnnnnn",
+    "ü" * 13: "üüüüüüüüüüüüü",
+    UUID: "6617721d-~ioy5cdtuhjt4hjgz",
+    "n" * 27: "nnnnnnnnn~jatqhxwgpotybots",
+    "n" * 255: "nnnnnnnnn~ho2vlzhnh2gg4gay",
+    "ü" * 14: "---------~2tzqkkoh5kiaepoa",
+    "grün und gelb und noch länger": "gr-n-und-~p2dqskioewsxcrpu",
+    "$x": "-x~ko23uqdensft7yvi",
+    "a/b": "a-b~yfgn3qbt6zfz32ua",
+    "a~b": "a-b~sqksrzphpsnb6prp",
+    "a\nb": "a-b~pymponzrdmw4hmxs",
+    "x.w": "x-w~l6vbhfph6i5dmhmn",
+    "x.info": "x-info~mdsw4ety2azm2egj",
+    ".": "-~zw2o4kxknhggvazt",
+    "..": "--~l3a7pzya6n6d2czj",
+}
+"""Two versions that store a name differently both grant its lock. The code is sha256sum | xxd -r -p | base32."""
+
 valid = st.text(min_size=1).filter(lambda name: not names.name_problem(name))
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_every_version_stores_a_name_in_the_same_file(name):
+    assert names.stored(name) == STORED[name]
+    assert names.info(STORED[name]) == f"{STORED[name]}.info"
+    assert names.writers(STORED[name]) == f"{STORED[name]}.w"
+
+
+def test_every_version_has_its_locks_in_the_same_domains():
+    assert names.DEFAULT_DOMAIN == "o2cb"
+    assert names.AGENT_DOMAIN == "o2agent"
 
 
 @pytest.mark.parametrize("name", ["x", "maintenance", "a b", "vm-101", "n" * 26, "ü" * 13, "x.in"])
@@ -37,6 +69,30 @@ def test_every_other_name_is_stored_as_a_readable_beginning_and_a_hash(name):
 def test_what_is_no_name_is_refused_in_words(name, word):
     with pytest.raises(O2cbError, match=word):
         names.stored(name)
+
+
+def test_a_problem_shows_the_beginning_of_a_long_name():
+    assert names.name_problem("n" * 256) == f"lock name '{'n' * 40}' has 256 bytes: use 1 to 255"
+    assert names.name_problem("n" * 255) == ""
+
+
+@pytest.mark.parametrize(
+    ("domain", "name", "only_liveness"),
+    [
+        ("o2agent", "alive-1", True),
+        ("o2agent", "node-254", True),
+        ("o2agent", "sequencer", True),
+        ("o2agent", "alive-", False),
+        ("o2agent", "node-1x", False),
+        ("o2agent", "the sequencer", False),
+        ("o2agent", "wish:web", False),
+        ("o2cb", "alive-1", False),
+        ("o2cb", "sequencer", False),
+        ("o2cb", "vm-101", False),
+    ],
+)
+def test_only_the_agents_own_signs_of_life_let_a_node_leave(domain, name, only_liveness):
+    assert names.is_liveness(domain, name) is only_liveness
 
 
 @given(valid)

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import zlib
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +21,54 @@ records = st.builds(
     token=st.integers(0, 2**64 - 1),
     owner=st.text(st.characters(exclude_categories=["Cs"]), max_size=7),
 )
+
+
+GOLDEN = {
+    Record(2, "0123456789abcdef", 1_800_000_000_000_000, 1_800_000_000_000_007, "web on node2"): (
+        "4f324b3101020c00 0123456789abcdef 0080982817650600 0780982817650600"
+        "776562206f6e206e 6f64653200000000 0000000000000000 00000000951579eb"
+    ),
+    Record(254, "ffffffffffffffff", 2**64 - 1, 2**64 - 1, "ä" * 14): (
+        "4f324b3101fe1c00 ffffffffffffffff ffffffffffffffff ffffffffffffffff"
+        "c3a4c3a4c3a4c3a4 c3a4c3a4c3a4c3a4 c3a4c3a4c3a4c3a4 c3a4c3a473a4da2a"
+    ),
+}
+"""As versions that are in use read and write them."""
+
+
+@pytest.mark.parametrize("wanted", GOLDEN)
+def test_every_version_writes_the_same_bytes_and_reads_them(wanted):
+    assert record.encode(wanted) == bytes.fromhex(GOLDEN[wanted])
+    assert record.decode(bytes.fromhex(GOLDEN[wanted])) == wanted
+
+
+def sealed(head: bytes) -> bytes:
+    return head + zlib.crc32(head).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(0, b"O2K2"), (4, b"\x02"), (4, b"\x00"), (6, b"\x1d\x00"), (6, b"\xff\xff")],
+    ids=["another magic", "a later version", "an earlier version", "a text that is too long", "far too long"],
+)
+def test_a_record_that_only_another_version_knows_means_unknown_though_its_checksum_is_right(place, value):
+    head = bytearray(record.encode(next(iter(GOLDEN)))[:60])
+    head[place : place + len(value)] = value
+    assert record.decode(sealed(bytes(head))) is None
+
+
+def test_a_text_that_is_not_utf_8_is_shown_as_well_as_may_be():
+    head = bytearray(record.encode(next(iter(GOLDEN)))[:60])
+    head[32:44] = b"\xff" * 12
+    found = record.decode(sealed(bytes(head)))
+    assert found is not None
+    assert found.owner == "\N{REPLACEMENT CHARACTER}" * 12
+
+
+@pytest.mark.parametrize("size", [0, 60, 63, 65, 128])
+def test_anything_but_64_bytes_means_unknown(size):
+    data = record.encode(next(iter(GOLDEN)))
+    assert record.decode((data + data)[:size]) is None
 
 
 @given(records)

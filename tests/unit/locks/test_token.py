@@ -15,6 +15,12 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.token import Cloc
 NOW = 1_800_000_000.0
 TOKEN = int(NOW * token.SECOND)
 
+
+def clocks(own: float = 0.0, others: float = 0.0, newest: float = 0.0, seen: int = 0) -> Clocks:
+    """In seconds after NOW; nobody else lives where `others` is not given."""
+    return Clocks(NOW + own, NOW + others if others else 0.0, NOW + newest, seen)
+
+
 agreeing = st.builds(
     Clocks,
     own=st.floats(NOW - 2, NOW + 2),
@@ -69,3 +75,51 @@ def test_no_token_is_given_out_that_an_heir_without_memory_could_fall_behind_by_
     else:
         with pytest.raises(O2cbError, match="s ahead of all clocks"):
             token.next_token(previous, now)
+
+
+@pytest.mark.parametrize(
+    ("previous", "now", "number"),
+    [
+        (None, clocks(), 1_800_000_000_000_000),
+        (None, clocks(own=2.5), 1_800_000_002_500_000),
+        (None, clocks(newest=2.5), 1_800_000_002_500_000),
+        (None, clocks(seen=1_800_000_001_000_000), 1_800_000_001_000_001),
+        (41, clocks(seen=7), 42),
+        (7, clocks(seen=41), 42),
+    ],
+)
+def test_every_version_counts_microseconds_of_the_newest_clock_or_one_more_than_the_largest_token(
+    previous, now, number
+):
+    assert token.next_token(previous, now) == number
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (clocks(newest=5), ""),
+        (clocks(newest=5.5), "6 s behind the newest heartbeat"),
+        (clocks(newest=60), "60 s behind"),
+        (clocks(others=-11, newest=-11), ""),
+        (clocks(others=-11.6, newest=-11.6), "12 s ahead of the newest heartbeat"),
+        (clocks(others=-12, newest=5), "12 s ahead of"),
+        (clocks(newest=-100), ""),
+    ],
+)
+def test_without_the_token_before_a_clock_may_be_5_s_behind_and_11_s_ahead_of_a_stamp_that_may_be_6_s_old(now, reason):
+    if reason:
+        with pytest.raises(token.ClockError, match=reason):
+            token.next_token(None, now)
+    else:
+        assert token.next_token(None, now) > 0
+    assert token.next_token(7, now) == 8
+
+
+@pytest.mark.parametrize("by", ["previous", "seen"])
+def test_a_token_is_at_most_8_s_ahead_of_all_clocks(by):
+    def following(last: int) -> int:
+        return token.next_token(last if by == "previous" else None, clocks(seen=last if by == "seen" else 0))
+
+    assert following(TOKEN + 7_999_999) == TOKEN + 8_000_000
+    with pytest.raises(token.ClockError, match="the fencing token would be 8 s ahead of all clocks"):
+        following(TOKEN + 8_000_000)

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat, Beats
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import blocks
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat, Beats, Reading
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.earlier_life import Outcome, Written
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.plan import Plan, Verb
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Have, Live, LiveRegion
 from ansible_collections.ocfs2.o2cb.tests.unit.o2cb.configfs_model import ConfigfsModel
@@ -42,6 +44,8 @@ class FakeSystem:
     cut_off: frozenset[int] = frozenset()
     fails_at: Verb | None = None
     log: list[str] = field(default_factory=list)
+    pending: bool = False
+    written: dict[str, bytes] = field(default_factory=dict)
 
     def turn(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -55,6 +59,23 @@ class FakeSystem:
 
     def beats(self, regions: Any, numbers: Any) -> Beats:
         return _next(self.readings)
+
+    def slots(self, regions: Any, own: int) -> Reading:
+        beats = _next(self.readings)
+        found = {}
+        for region in regions:
+            beat = beats.get(region.uuid, {}).get(own)
+            found[region.uuid] = blocks.encode(beat, 512) if beat else bytes(512)
+        return Reading(beats, own={**found, **self.written})
+
+    def write_pending(self) -> bool:
+        return self.pending
+
+    def write_slots(self, regions: Any, own: int, new: Any) -> dict[str, Written]:
+        self.log += [f"write slot {own} of region {uuid}" for uuid in new]
+        for uuid, (_expected, block) in new.items():
+            self.written[uuid] = block
+        return dict.fromkeys(new, Written(Outcome.WRITTEN))
 
     def unreachable(self, own: Any, peers: Any) -> frozenset[int]:
         return self.cut_off.intersection(peer.number for peer in peers)

@@ -93,11 +93,30 @@ def test_only_a_valid_change_between_two_readings_proves_life(before, after, liv
     assert blocks.alive(first, second) == ([1] if lives else [])
 
 
+def test_two_readings_are_more_than_two_beats_apart_and_less_than_three():
+    """A live node beats every 2 s, and o2hb may be late by one."""
+    assert 4.0 < blocks.PROBE_SECONDS < 4.5
+
+
+def test_who_lives_is_told_in_order_of_the_numbers():
+    beats = {number: replace(BEAT, node=number) for number in (8, 3, 200, 1)}
+    assert blocks.alive({}, beats) == [1, 3, 8, 200]
+
+
+def test_who_beats_on_any_region_that_both_readings_saw_lives():
+    later = replace(BEAT, sequence=BEAT.sequence + 2)
+    before = {"A": {1: BEAT, 2: BEAT, 3: BEAT}, "B": {1: BEAT, 2: BEAT}, "gone": {5: BEAT}}
+    after = {"A": {1: later, 2: BEAT, 3: BEAT}, "B": {1: BEAT, 2: later}, "new": {4: BEAT}}
+    assert blocks.alive_on_any(before, after) == {1, 2}
+    assert blocks.alive_on_any({}, after) == set()
+
+
 def test_a_quick_look_allows_for_a_clock_on_either_side_but_not_for_more_than_the_dead_time():
     now = float(BEAT.sequence)
     assert blocks.looks_alive(BEAT, now + 62)
     assert blocks.looks_alive(BEAT, now - 62)
-    assert not blocks.looks_alive(BEAT, now + 62.1)
+    assert not blocks.looks_alive(BEAT, now + 62.01)
+    assert not blocks.looks_alive(BEAT, now - 62.01)
     assert not blocks.looks_alive(replace(BEAT, generation=0), now)
     assert not blocks.looks_alive(replace(BEAT, valid=False), now)
     assert blocks.age(BEAT, now + 1.25) == 1.2

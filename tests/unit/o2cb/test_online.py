@@ -110,6 +110,53 @@ def test_what_a_crash_left_on_disk_is_no_conflict(relic):
     assert system.have.live.online
 
 
+# its own earlier life
+
+
+def test_a_node_that_crashed_ends_its_earlier_life_before_the_first_step(clock):
+    system, said = FakeSystem(Have("n1"), [on_disk(beat(1), beat(2, generation=0))]), []
+    online.carry_out(system, plan.plan(system.read(), LAB), say=said.append)
+    assert system.log[0] == f"write slot 1 of region {UUID}"
+    assert system.have.live is not None
+    assert system.have.live.online
+    assert said[0].startswith("n1 did not leave in good order")
+    assert 12 < clock.now - 1000 < 14, "and it is not looked at twice"
+
+
+@pytest.mark.parametrize("relic", [[], [beat(1, generation=0)]])
+def test_a_node_that_left_in_good_order_or_never_was_there_writes_nothing_and_is_not_delayed(clock, relic):
+    system = FakeSystem(Have("n1"), [on_disk(*relic)])
+    come_online(system)
+    assert not any(line.startswith("write slot") for line in system.log)
+    assert clock.now == 1000
+
+
+def test_a_node_does_not_beat_while_a_write_into_its_slot_has_not_returned():
+    system = FakeSystem(Have("n1"), pending=True)
+    with pytest.raises(O2cbError, match="that write has not returned: it may land when n1 lives again") as refusal:
+        come_online(system)
+    assert system.log == []
+    assert not isinstance(refusal.value, online.Refused), "it may be tried again"
+
+
+def test_a_region_that_is_added_to_a_running_node_is_treated_alike(clock):
+    system = FakeSystem(Have("n1"))
+    come_online(system)
+    added = "C" * 32
+    system.readings, system.log = [{added: {1: beat(1)}}], []
+    come_online(system, replace(LAB, regions=(*LAB.regions, added)))
+    assert (system.log[0], system.log[-1]) == (f"write slot 1 of region {added}", f"start region {added}")
+    assert 12 < clock.now - 1000 < 14
+
+
+def test_a_second_run_on_a_running_node_looks_at_no_slot(clock):
+    system = FakeSystem(Have("n1"))
+    come_online(system)
+    system.readings, system.pending = [on_disk(beat(1))], True
+    come_online(system)
+    assert clock.now == 1000
+
+
 def test_only_a_conflict_is_looked_at_twice():
     assert online.suspicious(on_disk(beat(1)), OWN, LAB)
     assert online.suspicious(on_disk(beat(2, threshold=30)), OWN, LAB)

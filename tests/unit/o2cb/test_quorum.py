@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +70,56 @@ def test_of_two_nodes_the_higher_number_goes():
     survives, why = quorum.decide(2, {1, 2}, {2})
     assert not survives
     assert why == "1 of 2 heartbeating nodes are connected, half of them, and the lowest, node 1, is not among them"
+
+
+@pytest.mark.parametrize(
+    ("beating", "connected", "survives", "why"),
+    [
+        ({2}, set(), True, "node 2 is the only one that heartbeats"),
+        ({2}, {1, 3}, True, "node 2 is the only one that heartbeats"),
+        (
+            {1, 2},
+            {1},
+            True,
+            "2 of 2, 2 are needed, or 1 with the lowest node among them",
+        ),
+        (
+            {2, 3},
+            set(),
+            True,
+            "1 of 2, half of them, and the lowest, node 2, is among them",
+        ),
+        ({1, 2, 3}, {1}, True, "2 of 3, 2 are needed"),
+        ({1, 2, 3}, set(), False, "1 of 3, 2 are needed"),
+        ({1, 2, 3, 4, 5}, {1, 3}, True, "3 of 5, 3 are needed"),
+        ({1, 2, 3, 4, 5}, {1}, False, "2 of 5, 3 are needed"),
+        (
+            {1, 2, 3, 4},
+            {1},
+            True,
+            "2 of 4, half of them, and the lowest, node 1, is among them",
+        ),
+        (
+            {1, 2, 3, 4},
+            {3},
+            False,
+            "2 of 4, half of them, and the lowest, node 1, is not among them",
+        ),
+        (
+            {1, 2, 3, 4},
+            set(),
+            False,
+            "1 of 4, 3 are needed, or 2 with the lowest node among them",
+        ),
+        (
+            {1, 2, 3, 4},
+            {3, 4},
+            True,
+            "3 of 4, 3 are needed, or 2 with the lowest node among them",
+        ),
+    ],
+)
+def test_the_decision_of_node_2_in_words(beating, connected, survives, why):
+    decided, said = quorum.decide(2, beating, connected)
+    assert (decided, said.replace(" heartbeating nodes are connected", "")) == (survives, why)
+    assert said.count(" heartbeating nodes are connected") == (len(beating) > 1)

@@ -8,6 +8,9 @@ Theory of operation. A disk whose paths are gone does not answer, and whoever as
 woken or killed. So each region has a process of its own (`Hand`), which does one thing at a time and holds nothing
 but its device: no lock, and nothing of another region. It is left alone while it sleeps.
 
+Most readings need that process not at all: it passes on the descriptor of the device it has opened, by which its asker
+reads all regions at once without sleeping (`aio`). A region that has not answered such a reading gets no other.
+
 While it writes it holds an flock(2) on a file of the region in /run. The kernel drops that when the process has really
 ended, asleep or not. So the process of a later life knows whether a write of an earlier one is still under way, and
 does not write then (rule R7). A restart of the machine ends them all.
@@ -18,6 +21,7 @@ Sectors that are zero are not sent on to the asker, so an answer is short.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -33,6 +37,7 @@ from .. import blocks, devices, superblock
 from ..blocks import Beat
 from ..direct import ALIGNMENT
 from . import format, place
+from .aio import Buffer, Queue, Unsupported, refused
 from .format import Slot, View
 from .place import Place
 from .rules import Lane, Read, Reading, Write
@@ -46,6 +51,7 @@ _REQUEST = struct.Struct("<cQII")
 _ANSWER = struct.Struct("<QiI")
 """The number of the request, an errno, bytes that follow."""
 
+_MOST_BYTES = 512 * ALIGNMENT
 _SAME = -1
 """Instead of an errno: what was read is what was read before."""
 
@@ -72,7 +78,7 @@ class Region:
 
     def __init__(self, where: Place, path: str, lock_directory: str = LOCKS, flags: int = os.O_DIRECT) -> None:
         self._where, self._path, self._flags = where, path, flags
-        self._descriptor = -1
+        self._descriptor = self._told = -1
         self._last = b"", b""
         self._buffer = mmap.mmap(-1, 2 * 512 * ALIGNMENT)
         os.makedirs(lock_directory, mode=0o700, exist_ok=True)
@@ -127,11 +133,27 @@ class Region:
             self._descriptor = descriptor
         return self._descriptor
 
+    def news(self) -> int:
+        """Its descriptor, the first time after it was opened; else -1."""
+        told, self._told = self._told, self._descriptor
+        return self._descriptor if told != self._descriptor else -1
+
     def close(self) -> None:
         """After an error: the next call opens it anew."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor = self._told = -1
+
+
+def _pieces(found: tuple[bytes, bytes], sector: int) -> bytes:
+    """The sectors of record and heartbeat that are not zero, each with its index before it."""
+    pieces = []
+    for high, data in zip((0, _HIGH), found):
+        for index in range(len(data) // sector):
+            piece = data[index * sector : (index + 1) * sector]
+            if piece.count(0) != sector:
+                pieces.append(_PIECE.pack(index | high) + piece)
+    return b"".join(pieces)
 
 
 def serve(sock: socket.socket, region: Region) -> None:
@@ -154,10 +176,17 @@ def serve(sock: socket.socket, region: Region) -> None:
             code = error.errno or errno.EIO
             if code != errno.EWOULDBLOCK:
                 region.close()
+        message = _ANSWER.pack(number, code, len(answer))
         try:
-            sock.sendall(_ANSWER.pack(number, code, len(answer)) + answer)
+            _send(sock, message, region.news())
+            sock.sendall(answer)
         except OSError:
             return
+
+
+def _send(sock: socket.socket, message: bytes, descriptor: int) -> None:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("=i", descriptor))] if descriptor >= 0 else []
+    sock.sendmsg([message], rights)
 
 
 def _receive(sock: socket.socket, size: int) -> bytes:
@@ -184,11 +213,21 @@ class Hand:
         """Why its last answer was none."""
         self._start = start
         self._sock: socket.socket | None = None
-        self._pid = 0
+        self.pid = 0
         self._doing = b""
         self._number = 0
         self._read: tuple[int, int] | None = None
         self._write: Slot | None = None
+        self.device = -1
+        """A descriptor to read by, while its process has one."""
+        self.buffers = Buffer(_MOST_BYTES), Buffer(_MOST_BYTES)
+        self.reading = 0
+        """The number of a reading by `device` that is under way, and how many node numbers it is of."""
+        self.reading_nodes = 0
+        self.parts = 0
+        self.failed = 0
+        self._raw: tuple[bytes, bytes] = b"", b""
+        self._understood: Sectors | None = None
         self._last: Sectors | None = None
         self._known: dict[int, tuple[bytes, Any]] = {}
         self.since = 0.0
@@ -203,7 +242,7 @@ class Hand:
 
     def will_read(self, number: int) -> bool:
         """Whether an answer to this reading is still to come."""
-        return self._read is not None or (self._doing == _READ and self._number == number)
+        return self._read is not None or self.reading == number or (self._doing == _READ and self._number == number)
 
     def want_read(self, number: int, nodes: int) -> None:
         """Read as soon as it is idle; only the newest wish counts."""
@@ -231,19 +270,27 @@ class Hand:
             self._lost(f"its process could not be started: {error.strerror}")
 
     def _send(self, kind: bytes, number: int, nodes: int, body: bytes) -> None:
+        request = _REQUEST.pack(kind, number, nodes, len(body)) + body
+        try:
+            self._process().sendall(request)
+        except OSError:
+            self.close()  # It has ended while it had nothing to do.
+            self._process().sendall(request)
+        self._doing, self._number, self.since = kind, number, clock()
+
+    def _process(self) -> socket.socket:
+        """The way to its process, which is started where there is none."""
         if self._sock is None:
             ours, theirs = socket.socketpair()
             with theirs:
-                self._pid = self._start(theirs)
+                self.pid = self._start(theirs)
             self._sock = ours
-        self._doing, self._number, self.since = kind, number, clock()
-        self._sock.sendall(_REQUEST.pack(kind, number, nodes, len(body)) + body)
+        return self._sock
 
     def answer(self) -> tuple[int, Sectors | None] | None:
         """To be called when its socket is readable. The number of a reading and what it found, None for a write."""
-        assert self._sock is not None
-        head = _receive(self._sock, _ANSWER.size)
-        if not head:
+        head = self._head()
+        if not head or self._sock is None:
             kind, number = self._doing, self._number
             self._lost("its process has ended")
             return (number, None) if kind == _READ else None
@@ -264,6 +311,50 @@ class Hand:
             result = number, None if code > 0 else self._last
         self._go()
         return result
+
+    def _head(self) -> bytes:
+        """The beginning of an answer, and the descriptor that may come with it."""
+        assert self._sock is not None
+        rest = struct.calcsize("=i")
+        try:
+            head, ancillary, _flags, _address = self._sock.recvmsg(
+                _ANSWER.size, socket.CMSG_SPACE(rest), socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError:
+            return b""
+        for _level, _kind, data in ancillary:
+            self.forget_device()
+            (self.device,) = struct.unpack("=i", data[:rest])
+        return head + _receive(self._sock, _ANSWER.size - len(head)) if head else b""
+
+    def forget_device(self) -> None:
+        """Read by its process from now on, until that has opened the device anew."""
+        if self.device >= 0:
+            os.close(self.device)
+            self.device = -1
+
+    def begin(self, number: int, nodes: int) -> list[tuple[Buffer, int, int, int]]:
+        """A reading by `device`: buffer, descriptor, offset and bytes of its two parts."""
+        self.reading, self.reading_nodes, self.parts, self.failed = number, nodes, 2, 0
+        if not self.busy:
+            self.since = clock()
+        places = self.where.record(nodes), self.where.beats(nodes)
+        return [(buffer, self.device, offset, size) for buffer, (offset, size) in zip(self.buffers, places)]
+
+    def part(self, result: int, expected: int) -> bool:
+        """One part has ended. Whether both have."""
+        self.parts -= 1
+        if result != expected and not self.failed:
+            self.failed = -result if result < 0 else errno.EIO
+        return self.parts == 0
+
+    def take(self) -> Sectors:
+        """What the reading that has ended found."""
+        sizes = self.where.record(self.reading_nodes)[1], self.where.beats(self.reading_nodes)[1]
+        found = self.buffers[0].bytes(sizes[0]), self.buffers[1].bytes(sizes[1])
+        if found != self._raw or self._understood is None:
+            self._raw, self._understood = found, self._decode(_pieces(found, self.where.sector))
+        return self._understood
 
     def _decode(self, data: bytes) -> Sectors:
         """What the sectors that are not zero say. Most are as they were."""
@@ -307,11 +398,13 @@ class Hand:
 
     def close(self) -> None:
         """It ends when it notices; asleep, when its disk answers."""
+        if not self.reading:
+            self.forget_device()
         if self._sock is not None:
             self._sock.close()
             self._sock = None
-        reap(self._pid)
-        self._pid = 0
+        reap(self.pid)
+        self.pid = 0
 
 
 _ended: list[int] = []
@@ -367,13 +460,15 @@ class Disks:
         self._nodes = nodes
         self._reading = 0
         self._found: dict[str, Sectors] = {}
+        self._queue: Queue | None = None
+        with contextlib.suppress(Unsupported):
+            self._queue = Queue()
 
     def read(self, wish: Read, seconds: float, counts: Callable[[View], bool], needed: int) -> Reading:
         """Ask all regions at once; wait as `wish` says, at most so long."""
         number = self._reading = max(self._reading + 1, time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self._found = {}
-        for hand in self.hands:
-            hand.want_read(number, place.NODES if wish.whole else self._nodes)
+        self._begin(number, place.NODES if wish.whole else self._nodes)
 
         def enough() -> bool:
             if not any(hand.will_read(number) for hand in self.hands):
@@ -396,6 +491,39 @@ class Disks:
             self.placeless,
         )
 
+    def _begin(self, number: int, nodes: int) -> None:
+        """By the devices where that can be, else by the processes; a region that has a reading under way gets none."""
+        reads = []
+        for index, hand in enumerate(self.hands):
+            if hand.reading:
+                continue
+            if self._queue is None or hand.device < 0:
+                hand.want_read(number, nodes)
+                continue
+            for part, (buffer, descriptor, offset, size) in enumerate(hand.begin(number, nodes)):
+                reads.append((2 * index + part, buffer, descriptor, offset, size))
+        if not reads or self._queue is None:
+            return
+        for identity, _buffer, _descriptor, _offset, _size in reads[self._queue.submit(reads) :]:
+            self._part(identity, -errno.EAGAIN)
+
+    def _part(self, identity: int, result: int) -> None:
+        """One part of a reading by a device has ended."""
+        hand = self.hands[identity // 2]
+        place_of = hand.where.beats if identity % 2 else hand.where.record
+        if not hand.part(result, place_of(hand.reading_nodes)[1]):
+            return
+        number, hand.reading = hand.reading, 0
+        if not hand.failed:
+            if number == self._reading:
+                self._found[hand.where.uuid] = hand.take()
+            return
+        hand.problem = os.strerror(hand.failed)
+        if not refused(-hand.failed):
+            hand.forget_device()
+        if number == self._reading:
+            hand.want_read(number, hand.reading_nodes)  # It opens the device anew, and waits where that has to be.
+
     def write(self, wish: Write, seconds: float, needed: int) -> frozenset[str]:
         """Write all slots at once, until a majority has them. Returns the regions that do."""
         writing = [hand for hand in self.hands if hand.where.uuid in wish.slots]
@@ -413,14 +541,26 @@ class Disks:
         self._wait(enough, clock() + seconds)
         return frozenset(done())
 
+    def descriptors(self) -> list[int]:
+        """What is readable when `pump` has something to do."""
+        own = [self._queue.fileno()] if self._queue is not None else []
+        return own + [hand.fileno() for hand in self.hands if hand.fileno() >= 0]
+
     def pump(self, seconds: float = 0.0) -> bool:
         """Take in what regions answer. Whether one did."""
         poll = select.poll()
         by_number = {hand.fileno(): hand for hand in self.hands if hand.fileno() >= 0}
+        queue = self._queue
+        if queue is not None and any(hand.reading for hand in self.hands):
+            poll.register(queue.fileno(), select.POLLIN)
         for number in by_number:
             poll.register(number, select.POLLIN)
         ready = poll.poll(max(0.0, seconds) * 1000)
         for number, _event in ready:
+            if queue is not None and number == queue.fileno():
+                for identity, outcome in queue.ended():
+                    self._part(identity, outcome)
+                continue
             hand = by_number[number]
             result = hand.answer()
             if result is not None and result[0] == self._reading and result[1] is not None:
@@ -432,14 +572,12 @@ class Disks:
             left = until - clock()
             if left <= 0:
                 return
-            if not any(hand.fileno() >= 0 for hand in self.hands):
-                return
             self.pump(left)
 
     def hung(self, longer: float) -> dict[str, float]:
         """The regions that have not answered for so many seconds, and for how long."""
         now = clock()
-        return {h.where.uuid: now - h.since for h in self.hands if h.busy and now - h.since > longer}
+        return {h.where.uuid: now - h.since for h in self.hands if (h.busy or h.reading) and now - h.since > longer}
 
     def close(self) -> None:
         for hand in self.hands:

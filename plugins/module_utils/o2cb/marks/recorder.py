@@ -192,9 +192,8 @@ class Server:
             for number in (self._listener.fileno(), self._lifeline, *self._clients):
                 if number >= 0:
                     poll.register(number, select.POLLIN)
-            for hand in recorder.regions.hands:
-                if hand.fileno() >= 0:
-                    poll.register(hand.fileno(), select.POLLIN)
+            for number in recorder.regions.descriptors():
+                poll.register(number, select.POLLIN)
             ready = {number for number, _event in poll.poll(max(0.0, recorder.due - clock()) * 1000)}
             if self._lifeline in ready:
                 return
