@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import holding, names
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding, names
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode
 from simulator.locks.clients import GRACE, STRENGTH, Client, excludes, mode_below
 from simulator.locks.kernel import EX, PR, File, LaneMount
@@ -65,6 +65,7 @@ class Checks:
         self.tokens: dict[tuple[str, str], tuple[int, tuple[int, int]]] = {}
         self.answers = 0
         self.grants = 0
+        self.abandonments: list[tuple[Any, tuple[int, tuple[str, str]]]] = []
         self.unknown: set[tuple[int, tuple[str, str]]] = set()
         """Node locks of which nobody can know: who asked for them is gone."""
 
@@ -113,7 +114,8 @@ class Checks:
     def _is_free(self, client: Client, stored: str) -> None:
         keeper = client.machine.keeper
         node = client.machine.node
-        under_way = any(stored in str(worker.job) for worker in client.machine.workers) or any(
+        tries = [one for one in client.machine.workers if not isinstance(one.job, effects.Forget)]
+        under_way = any(stored in str(worker.job) for worker in tries) or any(
             (one.node, one.key[1], one.kind) == (node, stored, SPOILT) for one in self.beliefs
         )
         others = keeper is not None and keeper.core.holdings.of((client.message["domain"], stored))
@@ -182,11 +184,23 @@ class Checks:
             mine.files = {name for name, _ex in holding.resources(key[1], Mode(mode))} & mine.files
 
     def abandoned(self, client: Client) -> None:
-        """Nobody waits for the answer any more: what becomes of a node lock is not known."""
-        for name in client.names():
+        """Nobody waits for the answer any more.
+
+        What a keeper that lives on has won for it is given back. Else, and where this node had the lock before, it is
+        not known what becomes of it.
+        """
+        node, keeper = client.machine.node, client.keeper
+        for name in client.names() if client.verb in ("take", "release") else []:
             key = (client.message["domain"], names.stored(name))
-            self.lets_go(client.machine.node, key)
-            self.unknown.add((client.machine.node, key))
+            lives = keeper is not None and keeper.alive and keeper.listens and keeper is client.first
+            if client.verb == "take" and lives and self.holds(node, key) is None:
+                self.abandonments.append((keeper, (node, key)))
+            else:
+                self.unknown.add((node, key))
+            self.lets_go(node, key)
+
+    def keeper_died(self, keeper: Keeper) -> None:
+        self.unknown.update(entry for whose, entry in self.abandonments if whose is keeper)
 
     def dropped(self, client: Client) -> None:
         self.beliefs = [belief for belief in self.beliefs if belief.client is not client or belief.kind == holding.NODE]
@@ -247,6 +261,7 @@ class Checks:
     def settled(self) -> Violation | None:
         """What is still wrong, when nothing goes wrong any more."""
         for machine in self.world.machines.values():
+            machine.unmount()
             keeper = machine.keeper
             if keeper is None or not keeper.alive:
                 return Violation("nothing lost", f"node {machine.node} has no keeper")

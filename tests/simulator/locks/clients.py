@@ -132,6 +132,14 @@ class Client:
             self.world.clients.remove(self)
 
 
+class Careless(Client):
+    """Asks once: what is there after a restart may be somebody else's."""
+
+    def lost(self, keeper: Keeper) -> None:
+        if self.keeper is keeper and not self.done:
+            self.die()
+
+
 class Leaver(Client):
     """Wants the node to leave all domains, and stays for as long as nothing is to be joined again."""
 

@@ -35,11 +35,6 @@ MUTANTS = {
         '        if token <= self.mark:\n            call("")',
         '        if token <= self.mark or True:\n            call("")',
     ),
-    "forgets-adopted-tokens": Mutant(
-        "after a restart, a token is told that the mark does not cover",
-        "            if held.what.token <= self.mark and not held.unclaimed:\n                self._hold(held)",
-        "            if not held.unclaimed:\n                self._hold(held)",
-    ),
     "keeps-late-wins": Mutant(
         "what is won after the deadline stays held",
         "        if request.state is State.DONE or request.gone:\n            self._return(request)\n            return\n",

@@ -19,6 +19,7 @@ from simulator.locks.clients import (
     NODE,
     PROCESS,
     STRENGTH,
+    Careless,
     Client,
     Foreign,
     Leaver,
@@ -133,7 +134,7 @@ def wish(world: World) -> None:
 
 def _unusual(world: World, machine: Machine) -> None:
     """What is wanted more rarely."""
-    dice, kind = world.dice, int(world.dice.random() * 8)
+    dice, kind = world.dice, int(world.dice.random() * 9)
     if kind < 2:
         Lister(world, machine)
     elif kind == 2:
@@ -147,6 +148,13 @@ def _unusual(world: World, machine: Machine) -> None:
         for _number in range(6):
             message = {"name": name, "domain": DOMAIN, "wait": 3.0, "mode": "CR", "kind": PROCESS}
             world.after(3 + 4 * dice.random(), Client(world, machine, "take", message).die)
+    elif kind == 8:
+        # Whoever takes it meanwhile is told, or has it.
+        under_way = [name for client in world.clients if client.machine is machine for name in client.names()]
+        if under_way:
+            name = dice.choice(under_way)
+            world.checks.lets_go(machine.node, (DOMAIN, names.stored(name)))
+            Careless(world, machine, "release", {"name": name, "domain": DOMAIN})
     elif kind == 5:
         if not _busy(world, machine, list(MANY)) and not _has_some(world, machine, MANY):
             world.many = True
@@ -171,7 +179,8 @@ def _release_many(world: World, machine: Machine) -> None:
 
 def _maybe_dies(world: World, client: Client) -> None:
     if world.dice.random() < 0.1:
-        world.after(2 * world.dice.random(), lambda: None if client.done else client.die())
+        seconds = world.dice.choice((2.0, 0.02)) * world.dice.random()
+        world.after(seconds, lambda: None if client.done else client.die())
 
 
 def _busy(world: World, machine: Machine, wanted: list[str]) -> bool:

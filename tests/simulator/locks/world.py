@@ -296,7 +296,8 @@ class Keeper:
         if not self.alive:
             return
         self.world.note("%s keeper dies", self.machine.node)
-        self.alive = False
+        self.alive = self.listens = False
+        self.world.checks.keeper_died(self)
         for gift in self.gifts.values():
             for one in gift:
                 one.close()
