@@ -301,7 +301,9 @@ class Checks:
                     wanted = levels.get((lane.domain, lane.number, file.name))
                     if wanted is None:
                         return Violation("nothing lost", f"{file.name} stays behind on node {machine.node}")
-                    if file.level > wanted and not file.name.endswith(names.INFO):
+                    # A call of a dead keeper that comes back later leaves a level until the lock is released.
+                    late = file.raised[0] is not keeper and file.raised[1] > keeper.started
+                    if file.level > wanted and not late and not file.name.endswith(names.INFO):
                         return Violation("levels", f"{file.name} has {file.level} on node {machine.node}")
                     if file.level < wanted or not (file.pr or file.ex):
                         return Violation("kept", f"{file.name} is not open at {wanted} on node {machine.node}")

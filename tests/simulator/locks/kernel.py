@@ -37,13 +37,16 @@ class LaneMount:
 class File:
     """A lock of one mount: how often it is open, and the level that the lock manager has granted."""
 
-    __slots__ = ("ex", "lane", "level", "name", "opener", "pr")
+    __slots__ = ("ex", "lane", "level", "name", "opener", "pr", "raised")
 
     def __init__(self, lane: LaneMount, name: str) -> None:
         self.lane, self.name = lane, name
         self.pr = self.ex = self.level = 0
         self.opener: Any = None
         """The keeper whose worker has opened it last."""
+
+        self.raised: tuple[Any, float] = (None, 0.0)
+        """The keeper whose worker has raised its level, and when."""
 
     def needed(self) -> int:
         return EX if self.ex else PR if self.pr else 0

@@ -36,9 +36,12 @@ def close(worker: Worker, descriptors: list[Descriptor]) -> None:
 
 def opened(worker: Worker, lane: LaneMount, name: str, level: int) -> Descriptor | None:
     manager = worker.world.manager
+    before = lane.files[name].level if name in lane.files else 0
     file = manager.attempt(lane, name, level)
     if file is None:
         return None
+    if file.level > before:
+        file.raised = (worker.keeper, worker.world.now)
     file.opener = worker.keeper
     descriptor = Descriptor(file, level, manager.closed)
     worker.descriptors.append(descriptor)

@@ -123,6 +123,7 @@ class Keeper:
         self.gifts: dict[int, list[Any]] = {}
         self.clients: set[Any] = set()
         self.listens = True
+        self.started = self.world.now
         self.timer = 0
         self.watched: set[int] = set()
         dice = self.world.dice
