@@ -27,8 +27,8 @@ import struct
 from collections.abc import Generator
 from typing import NamedTuple
 
-from ...base.errors import O2cbError
-from ..state import LiveRegion
+from ..base.errors import O2cbError
+from ..o2cb.state import LiveRegion
 
 NODES = 255
 HEADER, SLOTS, END = 256, 257, 512
