@@ -24,8 +24,7 @@ beats, not how far the file goes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator
-from typing import NamedTuple
+from typing import Generator, NamedTuple
 
 from ..base.errors import O2cbError
 from ..o2cb.state import LiveRegion
