@@ -49,10 +49,13 @@ def unit(arguments: list[str]) -> Iterator[Command]:
 
 
 def simulator(arguments: list[str]) -> Iterator[Command]:
-    """A million in a row is for whoever changes the bus: bin/test simulator -- --seeds 1000000."""
-    yield Command(["tests/simulator/run", *(arguments or ["--seeds", "20000"])])
-    if not arguments:
-        yield Command(["tests/simulator/run-marks", "--seeds", "5000"])
+    """A million in a row is for whoever changes the bus or the locks: bin/test simulator -- locks --seeds 1000000."""
+    if arguments:
+        yield Command(["tests/simulator/run", *arguments])
+        return
+    for world in ("bus", "locks"):
+        yield Command(["tests/simulator/run", world, "--seeds", "20000"])
+    yield Command(["tests/simulator/run-marks", "--seeds", "5000"])
 
 
 def mutants(arguments: list[str]) -> Iterator[Command]:
@@ -105,7 +108,7 @@ STEPS = {
         Step("lint", "ruff, vermin, yamllint, ansible-lint, changelog fragments", lint),
         Step("types", "mypy, strict", types),
         Step("unit", "unit tests, in seconds", unit),
-        Step("simulator", "the bus in 20,000 simulated clusters with faults, the record of tokens in 5,000", simulator),
+        Step("simulator", "bus and locks in 20,000 simulated clusters each, the record of tokens in 5,000", simulator),
         Step("sanity", "ansible-test sanity on a copy of the clone", check_sanity),
         Step("molecule", "all molecule scenarios on a lab of real kernels", molecule),
         Step("mutants", "whether the tests of modules can fail; of one: MODULE", mutants, False, takes_names=True),

@@ -142,6 +142,9 @@ class Request:
 
     base: Holding | None = None
     won: list[Holding] = field(default_factory=list)
+    ours: list[Holding] = field(default_factory=list)
+    """Locks that an earlier keeper has won for this very request, and may have told of."""
+
     gift: int = 0
     """The job whose answer brought the descriptors of a process lock."""
 
@@ -863,7 +866,7 @@ class Core:
     def _wanted(self, request: Request) -> list[str] | None:
         """The names that are to be taken. None where the request goes another way, or has to wait."""
         want = request.want
-        request.had = []
+        request.had, request.ours = [], []
         wanted = []
         for name in want.names:
             key = (want.domain, names.stored(name))
@@ -884,6 +887,8 @@ class Core:
                 wanted.append(name)
             elif held.what.mode == want.mode.value:
                 request.had.append(held.what)
+                if ours:
+                    request.ours.append(held)
             elif len(want.names) == 1:
                 self._begin_conversion(request, held)
                 return None
@@ -1035,7 +1040,7 @@ class Core:
         if request.gift:
             self._out.append(Discard(request.gift))
             request.gift = 0
-        won, request.won = request.won, []
+        won, request.won, request.ours = [*request.won, *request.ours], [], []
         for held in won:
             self._let_go(held)
 
@@ -1054,8 +1059,8 @@ class Core:
     def _grant(self, request: Request) -> None:
         """Tell of what is held: what was won, and what this node had already."""
         won, gift, had = request.won, request.gift, request.had
-        request.won, request.gift = [], 0
-        ours = [what for what in had if request.want.id and what.request == request.want.id]
+        ours = [held.what for held in request.ours]
+        request.won, request.ours, request.gift = [], [], 0
         told = sorted([held.what for held in won] + had, key=lambda what: what.name)
         answer: dict[str, Any] = {"held": True, "changed": bool(won or ours)}
         if request.want.many:
@@ -1366,6 +1371,7 @@ class Core:
         def died(found: dict[int, Any], number: int) -> None:
             for _one in found:
                 self._out.append(Drop(slot))
+            self._unlink(domain, second, base.files(), stored=(what.stored,))
             self._sink(base, conversion, what.stored)
             tried(self._death(request), number)
 
@@ -1480,6 +1486,8 @@ class Core:
             self._idle(held)
 
         def died(_found: dict[int, Any], number: int) -> None:
+            # It may have asked through the second lane already: what that caches would keep others out.
+            self._unlink(domain, second, lowered, stored=(held.what.stored,))
             done({"error": "a worker died"}, number)
 
         job = effects.Settle(domain.name, lane.number, second.number, lowered, dropped)

@@ -84,7 +84,7 @@ def kept(message: Mapping[str, Any] | None) -> Identity | KeptLane | KeptInfo | 
         if "lane" in message:
             return KeptLane(*(_TYPES[key](message["lane"][key]) for key in ("domain", "lane", "node")))
         return KeptInfo(str(message["info"]))
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

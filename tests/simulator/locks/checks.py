@@ -9,7 +9,8 @@ known        nothing is held of which nobody was told
 free         a lock whose release was answered is cached nowhere on its node
 once         each request is answered once, and in time
 tokens       a lock's exclusive tokens grow with each grant, and none is told that the mark does not cover
-lanes        a lane is in its slot as long as anything in it is open
+lanes        a lane is in its slot as long as anything in it is open, and for a while after its last lock
+listed       a lock that is held all the time that a list is read is in it once
 nothing lost in the end every open descriptor, file and slot belongs to a lock that the keeper knows
 levels       in the end nothing has more than its mode says
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import holding, names
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding, names
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.modes import Mode
 from simulator.locks.clients import GRACE, STRENGTH, Client, excludes, mode_below
 from simulator.locks.kernel import EX, PR, File, LaneMount
@@ -47,6 +48,12 @@ class Belief:
     token: int
     client: Client | None
     files: set[str] = field(default_factory=set)
+    slot: Any = None
+    """That of a lock which nobody can read any more."""
+
+
+SPOILT = "spoilt"
+"""Instead of a kind: nobody relies on this lock any more, and it is held all the same."""
 
 
 class Checks:
@@ -58,10 +65,9 @@ class Checks:
         self.tokens: dict[tuple[str, str], tuple[int, tuple[int, int]]] = {}
         self.answers = 0
         self.grants = 0
+        self.abandonments: list[tuple[Any, tuple[int, tuple[str, str]]]] = []
         self.unknown: set[tuple[int, tuple[str, str]]] = set()
         """Node locks of which nobody can know: who asked for them is gone."""
-
-        self.dead = False
 
     # what clients are told
 
@@ -72,26 +78,52 @@ class Checks:
             raise Violation("once", f"{client.message} was answered {self.world.now - bound:.1f} s late")
 
     def unanswered(self, client: Client) -> None:
-        if not client.machine.down and not self.dead:
+        if client.keeper is not client.first or client.keeper is None:
+            client.die()  # As a real one, whose patience does not begin anew with a keeper.
+        elif not client.machine.down:
             raise Violation("once", f"{client.verb} {client.message} was not answered by {self.world.now:.1f}")
 
     def told(self, client: Client, message: dict[str, Any]) -> None:
         if client.verb == "release" and message.get("released"):
-            self._is_free(client)
+            for lock in message.get("locks") or [message]:
+                self._is_free(client, names.stored(lock["name"]))
+        if client.verb == "list":
+            self._is_listed(client)
+        if client.verb == "leave" and message.get("left"):
+            self._has_left(client)
         if client.verb != "take" or not message.get("held"):
             return
         for lock in message.get("locks") or [message]:
             self._believe(client, lock)
 
-    def _is_free(self, client: Client) -> None:
-        stored = names.stored(client.message["name"])
+    def _has_left(self, client: Client) -> None:
+        node = client.machine.node
+        # A worker of a dead keeper, asleep in a call, has its mount until that comes back.
+        if any(lane.refs for lane in client.machine.lanes.values()) or any(one.node == node for one in self.beliefs):
+            raise Violation("kept", f"node {node} has left, and a lock of it is held")
+
+    def _is_listed(self, client: Any) -> None:
+        """What was held before the list was begun, and still is."""
+        shown = [(one["domain"], names.stored(one["name"]), one["kind"]) for one in client.listed]
+        for belief in client.before:
+            if belief in self.beliefs and belief.kind != SPOILT:
+                entry = (*belief.key, belief.kind)
+                if entry not in shown or (belief.kind == holding.NODE and shown.count(entry) > 1):
+                    raise Violation("listed", f"{belief.key[1]} is {shown.count(entry)} times in node {belief.node}'s list")
+
+    def _is_free(self, client: Client, stored: str) -> None:
         keeper = client.machine.keeper
-        under_way = keeper is not None and any(stored in str(worker.job) for worker in keeper.workers.values())
+        node = client.machine.node
+        tries = [one for one in client.machine.workers if not isinstance(one.job, effects.Forget)]
+        under_way = any(stored in str(worker.job) for worker in tries) or any(
+            (one.node, one.key[1], one.kind) == (node, stored, SPOILT) for one in self.beliefs
+        )
         others = keeper is not None and keeper.core.holdings.of((client.message["domain"], stored))
         for lane in client.machine.lanes.values():
             file = lane.files.get(stored)
-            if file is not None and file.level and not under_way and not others:
-                raise Violation("free", f"{stored} was released on node {lane.node}, and is still cached there")
+            # What a worker of a dead keeper leaves behind is found by a sweep.
+            if file is not None and file.level and file.opener is keeper and not under_way and not others:
+                raise Violation("free", f"{stored} was released on node {lane.node}, and is still cached in lane {lane.number}")
 
     def _believe(self, client: Client, lock: dict[str, Any]) -> None:
         node = client.machine.node
@@ -124,6 +156,15 @@ class Checks:
             raise Violation("tokens", f"{lock['name']}: {token} of {grant} after {before} of {whose}")
         self.tokens[key] = (token, grant)
 
+    def spoilt(self, node: int, slot: Any) -> None:
+        """Whoever has it cannot release it any more; and still nobody else may have it."""
+        what = slot.message["lock"]
+        key = (what["domain"], names.stored(what["name"]))
+        self.lets_go(node, key)
+        self.unknown.add((node, key))
+        files = {name for name, _ex in holding.resources(key[1], Mode(what["mode"]))}
+        self.beliefs.append(Belief(node, key, what["mode"], SPOILT, what["token"], None, files, slot))
+
     def _of_node(self, node: int, key: tuple[str, str]) -> Belief | None:
         return next((b for b in self.beliefs if (b.node, b.key, b.kind) == (node, key, holding.NODE)), None)
 
@@ -143,11 +184,23 @@ class Checks:
             mine.files = {name for name, _ex in holding.resources(key[1], Mode(mode))} & mine.files
 
     def abandoned(self, client: Client) -> None:
-        """Nobody waits for the answer any more: what becomes of a node lock is not known."""
-        for name in client.message.get("names") or [client.message["name"]]:
+        """Nobody waits for the answer any more.
+
+        What a keeper that lives on has won for it is given back. Else, and where this node had the lock before, it is
+        not known what becomes of it.
+        """
+        node, keeper = client.machine.node, client.keeper
+        for name in client.names() if client.verb in ("take", "release") else []:
             key = (client.message["domain"], names.stored(name))
-            self.lets_go(client.machine.node, key)
-            self.unknown.add((client.machine.node, key))
+            lives = keeper is not None and keeper.alive and keeper.listens and keeper is client.first
+            if client.verb == "take" and lives and self.holds(node, key) is None:
+                self.abandonments.append((keeper, (node, key)))
+            else:
+                self.unknown.add((node, key))
+            self.lets_go(node, key)
+
+    def keeper_died(self, keeper: Keeper) -> None:
+        self.unknown.update(entry for whose, entry in self.abandonments if whose is keeper)
 
     def dropped(self, client: Client) -> None:
         self.beliefs = [belief for belief in self.beliefs if belief.client is not client or belief.kind == holding.NODE]
@@ -190,8 +243,14 @@ class Checks:
     def emptied(self, keeper: Keeper, number: int, slot: Any) -> None:
         if slot.message is None:
             raise Violation("nothing lost", f"slot {number} is emptied, and there is nothing in it")
+        self.beliefs = [belief for belief in self.beliefs if belief.slot is not slot]
         lane = slot.lane
-        if lane is not None and lane.refs == 1 and any(file.pr or file.ex for file in lane.files.values()):
+        # What a worker of a dead keeper has done was seen to by itself: it has the mount for as long.
+        if lane is not None and lane.refs == 1 and lane.toucher is keeper and self.world.now < lane.touched + 1.4:
+            raise Violation("lanes", f"lane {lane.number} goes at once after a lock in it")
+        if lane is None or lane.refs > 1 or any(lane in worker.has() for worker in keeper.machine.workers):
+            return
+        if any(file.pr or file.ex for file in lane.files.values()):
             raise Violation("lanes", f"lane {lane.number} goes while a lock in it is open")
 
     def audited(self, _keeper: Keeper, _effect: Any) -> None:
@@ -202,12 +261,15 @@ class Checks:
     def settled(self) -> Violation | None:
         """What is still wrong, when nothing goes wrong any more."""
         for machine in self.world.machines.values():
+            machine.unmount()
             keeper = machine.keeper
             if keeper is None or not keeper.alive:
                 return Violation("nothing lost", f"node {machine.node} has no keeper")
             if keeper.workers or machine.mail:
                 return Violation("once", f"node {machine.node}: workers are still busy")
             core = keeper.core
+            spoilt = [slot for number, slot in keeper.slots.items() if number in core.quarantine]
+            unreadable = {id(one.file) for slot in spoilt for one in slot.descriptors}
             claimed = {lane.slot for domain in core.domains.values() for lane in domain}
             levels: dict[tuple[str, int, str], int] = {}
             for held in core.holdings:
@@ -226,7 +288,7 @@ class Checks:
                 if slot is None or slot.message is None or slot.message["lock"]["id"] != held.what.id:
                     return Violation("nothing lost", f"{held.what.name} is not in its slot on node {machine.node}")
             full = {number for number, slot in machine.kept.items() if slot.message is not None}
-            if full != claimed - core.quarantine.keys():
+            if full - core.quarantine.keys() != claimed:
                 return Violation("nothing lost", f"node {machine.node}: slots {full ^ claimed} are full or claimed")
             if set(core.free) & full or len(set(core.free)) != len(core.free):
                 return Violation("nothing lost", f"node {machine.node}: full slots count as free")
@@ -234,6 +296,8 @@ class Checks:
                 return Violation("nothing lost", f"node {machine.node}: descriptors of a process lock were forgotten")
             for lane in machine.lanes.values():
                 for file in lane.files.values():
+                    if id(file) in unreadable:
+                        continue
                     wanted = levels.get((lane.domain, lane.number, file.name))
                     if wanted is None:
                         return Violation("nothing lost", f"{file.name} stays behind on node {machine.node}")
@@ -242,7 +306,7 @@ class Checks:
                     if file.level < wanted or not (file.pr or file.ex):
                         return Violation("kept", f"{file.name} is not open at {wanted} on node {machine.node}")
             for belief in self.beliefs:
-                if belief.node == machine.node and not any(
+                if belief.node == machine.node and belief.kind != SPOILT and not any(
                     held.what.key == belief.key and not mode_below(held.what.mode, belief.mode)
                     for held in core.holdings
                 ):

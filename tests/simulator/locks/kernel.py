@@ -19,12 +19,17 @@ PR, EX = 3, 5
 class LaneMount:
     """A mount on one node. It lives as long as somebody refers to it."""
 
-    __slots__ = ("dead", "domain", "files", "node", "number", "refs")
+    __slots__ = ("dead", "domain", "files", "node", "number", "refs", "touched", "toucher")
 
     def __init__(self, node: int, domain: str, number: int) -> None:
         self.node, self.domain, self.number = node, domain, number
         self.files: dict[str, File] = {}
         self.refs = 0
+        self.touched = -10.0
+        """When a lock of it was last unlinked, and by whose worker: the kernel may have work queued for it."""
+
+        self.toucher: Any = None
+
         self.dead = False
         """Its node is, and nobody has noticed yet."""
 
@@ -32,11 +37,13 @@ class LaneMount:
 class File:
     """A lock of one mount: how often it is open, and the level that the lock manager has granted."""
 
-    __slots__ = ("ex", "lane", "level", "name", "pr")
+    __slots__ = ("ex", "lane", "level", "name", "opener", "pr")
 
     def __init__(self, lane: LaneMount, name: str) -> None:
         self.lane, self.name = lane, name
         self.pr = self.ex = self.level = 0
+        self.opener: Any = None
+        """The keeper whose worker has opened it last."""
 
     def needed(self) -> int:
         return EX if self.ex else PR if self.pr else 0

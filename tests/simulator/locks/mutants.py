@@ -23,6 +23,10 @@ class Mutant(NamedTuple):
     about: str
     old: str
     new: str
+    seed: int = -1
+    """The first seed that finds it."""
+
+    violates: str = ""
 
 
 MUTANTS = {
@@ -30,11 +34,6 @@ MUTANTS = {
         "a token is told though the mark on disk does not cover it",
         '        if token <= self.mark:\n            call("")',
         '        if token <= self.mark or True:\n            call("")',
-    ),
-    "forgets-adopted-tokens": Mutant(
-        "after a restart, a token is told that the mark does not cover",
-        "            if held.what.token <= self.mark:\n                self._hold(held)",
-        "            if True:\n                self._hold(held)",
     ),
     "keeps-late-wins": Mutant(
         "what is won after the deadline stays held",
@@ -54,7 +53,7 @@ MUTANTS = {
     "frees-before-the-unlink": Mutant(
         "a release is answered while its files are still there",
         "            self._unlink(domain, lane, held.files(), forgotten, (held.what.stored,))",
-        "            self._unlink(domain, lane, held.files(), lambda: None, (held.what.stored,))\n            forgotten()",
+        "            self._unlink(domain, lane, held.files(), lambda _done: None, (held.what.stored,))\n            forgotten(True)",
     ),
     "uses-slots-of-the-dead": Mutant(
         "an inherited slot is given away, over which a worker of the dead keeper sleeps",
@@ -103,8 +102,8 @@ MUTANTS = {
     ),
     "converts-too-late": Mutant(
         "a conversion counts though its request is over",
-        "        if request.state is State.DONE or request.gone or base.state is not _HELD:\n            self._take_back(request, slot)\n            return\n",
-        "",
+        "        if request.state is State.DONE or request.gone:\n            self._take_back(request, slot)\n            return\n        request.state",
+        "        request.state",
     ),
     "does-not-lower": Mutant(
         "a lock that was converted keeps the level of its old mode",
@@ -163,8 +162,123 @@ MUTANTS = {
     ),
     "does-not-know-its-requests": Mutant(
         "who asks again after a restart is not told that the lock is new",
-        "        ours = [what for what in had if request.want.id and what.request == request.want.id]",
+        "        ours = [held.what for held in request.ours]",
         "        ours = []",
+    ),
+    "trusts-what-was-not-confirmed": Mutant(
+        "a lock of an earlier keeper, of which nobody was told, stays held",
+        "unclaimed=not confirmed and what.kind != PROCESS and not what.serial)",
+        "unclaimed=False)",
+    ),
+    "never-confirms": Mutant(
+        "a lock that somebody was told of counts as one of which nobody was",
+        "        self._out.extend(Confirm(held.slot) for held in won)\n",
+        "",
+    ),
+    "confirms-after-the-answer": Mutant(
+        "a keeper that dies between the two gives back a lock that somebody relies on",
+        "        self._out.extend(Confirm(held.slot) for held in won)\n        self._finish(request, answer, gift, undo)\n",
+        "        self._finish(request, answer, gift, undo)\n        self._out.extend(Confirm(held.slot) for held in won)\n",
+    ),
+    "exchanges-without-confirming": Mutant(
+        "the old mode is given up while the new one does not count yet",
+        "        self._out.append(Confirm(slot))\n        self._empty(base.slot)",
+        "        self._empty(base.slot)",
+    ),
+    "keeps-what-was-claimed": Mutant(
+        "locks of an earlier keeper stay held when the client that has claimed them goes away",
+        "        request.state = State.DONE\n        self._drop_won(request)\n",
+        "        request.state = State.DONE\n",
+    ),
+    "keeps-a-part-of-a-list": Mutant(
+        "a request that is refused after a restart keeps what the earlier keeper had told it of",
+        "        won, request.won, request.ours = [*request.won, *request.ours], [], []\n",
+        "        won, request.won, request.ours = request.won, [], []\n",
+    ),
+    "leaves-at-once": Mutant(
+        "a mount goes together with the last lock in it",
+        "self.now < self._last_work + MOUNT_SECONDS",
+        "False",
+    ),
+    "leaves-under-a-call": Mutant(
+        "a mount goes in which a call is under way",
+        "        if self.holdings or self._joins() or",
+        "        if self.holdings or",
+    ),
+    "leaves-with-what-nobody-can-read": Mutant(
+        "a mount goes in which a lock is held that nobody can read",
+        "        held += [f\"{SLOT_PREFIX}{slot}\" for slot in sorted(self.quarantine)]\n",
+        "",
+    ),
+    "leaves-with-locks": Mutant(
+        "locks are released because somebody wants the node to leave",
+        "        if held:\n            text = f\"{len(held)} lock(s) are held",
+        "        if False:\n            text = f\"{len(held)} lock(s) are held",
+    ),
+    "lets-one-leave-in-place-of-another": Mutant(
+        "who has asked first for the node to leave is never answered",
+        "        if self.leaver is not None:\n            self._out.append(Answer(asker, {\"error\": \"this node is leaving the cluster already\"}))\n            return self._drain()\n",
+        "",
+    ),
+    "joins-while-it-leaves": Mutant(
+        "a request joins a domain again while the node leaves",
+        "        if self.leaver is None:\n            return False\n        text",
+        "        if True:\n            return False\n        text",
+    ),
+    "shares-a-lane-with-what-nobody-can-read": Mutant(
+        "a lock is acquired in a lane in which this node holds it already, unreadably",
+        "                lane.shut = bool(self.quarantine)\n",
+        "                pass\n",
+    ),
+    "forgets-the-second-lane": Mutant(
+        "what a dead worker has asked through the second lane stays cached",
+        "            self._unlink(domain, second, lowered, stored=(held.what.stored,))\n",
+        "",
+    ),
+    "forgets-the-second-lane-of-a-dead-conversion": Mutant(
+        "what a dead worker has taken back through the second lane stays cached",
+        "            self._unlink(domain, second, base.files(), stored=(what.stored,))\n",
+        "",
+    ),
+    "converts-what-was-released": Mutant(
+        "a conversion is granted after its lock was released",
+        "granted if base.state is _HELD else {\"error\": _released(base)}",
+        "granted",
+    ),
+    "forgets-who-converts-what-was-released": Mutant(
+        "a conversion is never answered when its lock was released",
+        "            self._finish(request, {\"error\": _released(base)})\n",
+        "            pass\n",
+    ),
+    "joins-without-a-deadline": Mutant(
+        "who waits for a domain is not answered before it is joined",
+        "                self._after(JOIN_SECONDS, lambda: self._join_late(request), request)\n",
+        "",
+    ),
+    "forgets-who-waits-for-a-domain": Mutant(
+        "who waits for a domain that cannot be joined is not told",
+        "            if request.want.domain == domain.name:\n                self._finish(request, answer)",
+        "            if False:\n                self._finish(request, answer)",
+    ),
+    "tells-though-the-mark-failed": Mutant(
+        "a token is told though the mark could not be written",
+        "self._told(lambda _one: True, f\"a later token might fall: {answer['error']}\")",
+        "self._told(lambda _one: True, \"\")",
+    ),
+    "waits-for-the-mark": Mutant(
+        "a request is not answered before a slow disk has the mark",
+        "        self._after(MARK_SECONDS, lambda: self._told(lambda one: one is entry, \"the mark could not be written in time\"))\n",
+        "",
+    ),
+    "grants-twice-here": Mutant(
+        "a lock that a process of this node has is acquired for the node",
+        "            if not modes.compatible(request.want.mode, Mode(held.what.mode)):\n                return True",
+        "            if False:\n                return True",
+    ),
+    "tells-before-it-gives-back": Mutant(
+        "a refusal is told while what was won is still held",
+        "            self._drop_won(request)\n            if message.get(\"held\") is False:",
+        "            if message.get(\"held\") is False:",
     ),
 }
 

@@ -5,12 +5,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import names
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.core import Core
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.holding import CGROUP
 from simulator.locks.checks import Violation
-from simulator.locks.clients import NAMES, NODE, PROCESS, STRENGTH, Client, Foreign, mode_below
+from simulator.locks.clients import (
+    BY_STORED,
+    MANY,
+    NAMES,
+    NODE,
+    PROCESS,
+    STRENGTH,
+    Careless,
+    Client,
+    Foreign,
+    Leaver,
+    Lister,
+    mode_below,
+)
 from simulator.locks.world import Machine, World
 
 QUIET = 8.0
@@ -49,6 +64,8 @@ def _play(world: World) -> None:
     world.crashes = (0.0, 0.002, 0.01, 0.03)[int(dice.random() * 4)]
     world.sleeps = (0.0, 0.0, 0.01, 0.05)[int(dice.random() * 4)]
     world.slow_disk = (0.0, 0.0, 0.3)[int(dice.random() * 3)]
+    world.slow_join = (0.0, 0.0, 0.0, 0.5)[int(dice.random() * 4)]
+    world.damage = (0.0, 0.0, 0.3)[int(dice.random() * 3)]
     for machine in world.machines.values():
         world.after(0.3 * dice.random(), machine.start)
     for _number in range(15 + int(dice.random() * 25)):
@@ -56,7 +73,7 @@ def _play(world: World) -> None:
     for _number in range(int(dice.random() * 8)):
         world.after(QUIET * dice.random(), fault, world)
     world.run(QUIET)
-    world.crashes = world.sleeps = world.slow_disk = 0.0
+    world.crashes = world.sleeps = world.slow_disk = world.slow_join = world.damage = 0.0
     settle(world)
     take_all(world)
 
@@ -68,14 +85,19 @@ def wish(world: World) -> None:
     if machine.down:
         return
     node = machine.node
+    if dice.random() < 0.12:
+        _unusual(world, machine)
+        return
     held = [belief for belief in world.checks.beliefs if belief.node == node and belief.kind == NODE]
     kind = dice.random()
     if held and kind < 0.35:
         belief = dice.choice(held)
-        names_there = [name for name in NAMES if (DOMAIN, names.stored(name)) == belief.key]
-        if not _busy(world, machine, names_there):
+        name = BY_STORED[belief.key[1]]
+        if name in MANY:
+            _release_many(world, machine)
+        elif not _busy(world, machine, [name]):
             world.checks.lets_go(node, belief.key)
-            Client(world, machine, "release", {"name": names_there[0], "domain": DOMAIN})
+            Client(world, machine, "release", {"name": name, "domain": DOMAIN})
         return
     if held and kind < 0.5:
         _convert(world, machine, dice.choice(held))
@@ -97,8 +119,9 @@ def wish(world: World) -> None:
     name = dice.choice(NAMES)
     if kind < 0.85:
         mode = dice.choice(("EX", "EX", "PR", "CR"))
+        life = PROCESS if dice.random() < 0.8 else CGROUP
         client = Client(
-            world, machine, "take", {"name": name, "domain": DOMAIN, "wait": wait, "mode": mode, "kind": PROCESS}
+            world, machine, "take", {"name": name, "domain": DOMAIN, "wait": wait, "mode": mode, "kind": life}
         )
         world.after(wait + 4 * dice.random(), client.die)
         return
@@ -109,9 +132,55 @@ def wish(world: World) -> None:
         _maybe_dies(world, client)
 
 
+def _unusual(world: World, machine: Machine) -> None:
+    """What is wanted more rarely."""
+    dice, kind = world.dice, int(world.dice.random() * 9)
+    if kind < 2:
+        Lister(world, machine)
+    elif kind == 2:
+        Client(world, machine, "status", {})
+    elif kind == 3:
+        message = {"name": dice.choice(NAMES), "domain": DOMAIN, "owner": f"label {dice.random()}"}
+        Client(world, machine, "label", message)
+    elif kind == 4:
+        # More shared locks of one name than there are lanes at first.
+        name = dice.choice(NAMES)
+        for _number in range(6):
+            message = {"name": name, "domain": DOMAIN, "wait": 3.0, "mode": "CR", "kind": PROCESS}
+            world.after(3 + 4 * dice.random(), Client(world, machine, "take", message).die)
+    elif kind == 8:
+        # Whoever takes it meanwhile is told, or has it.
+        under_way = [name for client in world.clients if client.machine is machine for name in client.names()]
+        if under_way:
+            name = dice.choice(under_way)
+            world.checks.lets_go(machine.node, (DOMAIN, names.stored(name)))
+            Careless(world, machine, "release", {"name": name, "domain": DOMAIN})
+    elif kind == 5:
+        if not _busy(world, machine, list(MANY)) and not _has_some(world, machine, MANY):
+            world.many = True
+            message = {"names": list(MANY), "domain": DOMAIN, "wait": 3.0, "mode": dice.choice(("EX", "PR"))}
+            _maybe_dies(world, Client(world, machine, "take", message))
+    else:
+        if dice.random() < 0.7 and not _busy(world, machine, list(BY_STORED.values())):
+            release_all(world, machine)
+        world.after(0.5 * dice.random(), Leaver, world, machine, 2 * dice.random())
+
+
+def _has_some(world: World, machine: Machine, wanted: Sequence[str]) -> bool:
+    return any(world.checks.holds(machine.node, (DOMAIN, names.stored(name))) for name in wanted)
+
+
+def _release_many(world: World, machine: Machine) -> None:
+    if not _busy(world, machine, list(MANY)):
+        for name in MANY:
+            world.checks.lets_go(machine.node, (DOMAIN, names.stored(name)))
+        Client(world, machine, "release", {"names": list(MANY), "domain": DOMAIN})
+
+
 def _maybe_dies(world: World, client: Client) -> None:
     if world.dice.random() < 0.1:
-        world.after(2 * world.dice.random(), lambda: None if client.done else client.die())
+        seconds = world.dice.choice((2.0, 0.02)) * world.dice.random()
+        world.after(seconds, lambda: None if client.done else client.die())
 
 
 def _busy(world: World, machine: Machine, wanted: list[str]) -> bool:
@@ -119,7 +188,7 @@ def _busy(world: World, machine: Machine, wanted: list[str]) -> bool:
     return any(
         client.machine is machine
         and client.verb != "who"
-        and set(client.message.get("names") or [client.message["name"]]) & set(wanted)
+        and set(client.names()) & set(wanted)
         for client in world.clients
     ) or any(keeper_busy for keeper_busy in [_names_under_way(machine) & {names.stored(name) for name in wanted}])
 
@@ -128,7 +197,7 @@ def _names_under_way(machine: Machine) -> set[str]:
     """What dead clients have left under way."""
     keeper = machine.keeper
     if keeper is None:
-        return set(map(names.stored, NAMES))
+        return set(BY_STORED)
     found = set()
     for worker in keeper.workers.values():
         for _slot, what in getattr(worker.job, "locks", ()):
@@ -140,7 +209,7 @@ def _names_under_way(machine: Machine) -> set[str]:
 
 
 def _convert(world: World, machine: Machine, belief: Any) -> None:
-    name = next(name for name in NAMES if (DOMAIN, names.stored(name)) == belief.key)
+    name = BY_STORED[belief.key[1]]
     mode = world.dice.choice([mode for mode in STRENGTH if mode != belief.mode])
     if _busy(world, machine, [name]):
         return
@@ -156,8 +225,12 @@ def fault(world: World) -> None:
     kind = dice.random()
     if kind < 0.35:
         world.kill_worker(node)
-    elif kind < 0.6:
+    elif kind < 0.53:
         world.kill_keeper(node)
+    elif kind < 0.6:
+        keeper = world.machines[node].keeper
+        if keeper is not None:
+            keeper.terminate()
     elif kind < 0.7:
         world.kill_node(node)
     elif kind < 0.85:
@@ -174,39 +247,51 @@ def settle(world: World) -> None:
     while True:
         world.run(world.now + 1.0)
         problem = world.checks.settled()
-        if problem is None and not world.clients:
+        leaves = any(machine.keeper and machine.keeper.core.leaver for machine in world.machines.values())
+        if problem is None and not world.clients and not leaves:
             return
         if world.now > end:
             raise problem or Violation("once", f"{len(world.clients)} clients are not answered")
 
 
-def take_all(world: World) -> None:
-    """Everything is released, and then each node can have each lock in its turn."""
+def release_all(world: World, machine: Machine) -> None:
+    """Nobody of this node relies on anything any more."""
     for belief in list(world.checks.beliefs):
+        if belief.node != machine.node:
+            continue
         if belief.kind == NODE:
-            machine = world.machines[belief.node]
-            name = next(name for name in NAMES if (DOMAIN, names.stored(name)) == belief.key)
             world.checks.lets_go(belief.node, belief.key)
-            Client(world, machine, "release", {"name": name, "domain": DOMAIN})
+            Client(world, machine, "release", {"name": BY_STORED[belief.key[1]], "domain": DOMAIN})
         elif belief.client is not None:
             belief.client.die()
+
+
+def take_all(world: World) -> None:
+    """Everything is released, and then each node can have each lock in its turn."""
     for machine in world.machines.values():
+        release_all(world, machine)
         keeper = machine.keeper
-        for held in keeper.core.holdings if keeper else []:
+        assert keeper is not None
+        for held in keeper.core.holdings:
             if held.what.kind == NODE:
                 Client(world, machine, "release", {"name": held.what.name, "domain": DOMAIN})
+        for slot in list(keeper.core.quarantine):
+            Client(world, machine, "release", {"name": f"slot:{slot}", "domain": DOMAIN})
     settle(world)
     for machine in world.machines.values():
+        wanted: list[dict[str, Any]] = [{"name": name} for name in NAMES]
+        if world.many:
+            wanted.append({"names": list(MANY)})
         clients = [
-            Client(world, machine, "take", {"name": name, "domain": DOMAIN, "wait": 5, "mode": "EX"}) for name in NAMES
+            Client(world, machine, "take", {"domain": DOMAIN, "wait": 5, "mode": "EX", **one}) for one in wanted
         ]
         world.run(world.now + 6.0)
         for client in clients:
             if client.answer is None or not client.answer.get("held"):
-                raise Violation(
-                    "nothing lost", f"node {machine.node} cannot have {client.message['name']}: {client.answer}"
-                )
-        for name in NAMES:
+                text = f"node {machine.node} cannot have {client.names()}: {client.answer}"
+                raise Violation("nothing lost", text)
+        for name in BY_STORED.values():
             world.checks.lets_go(machine.node, (DOMAIN, names.stored(name)))
-            Client(world, machine, "release", {"name": name, "domain": DOMAIN})
+        for one in wanted:
+            Client(world, machine, "release", {"domain": DOMAIN, **one})
         settle(world)

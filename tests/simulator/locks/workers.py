@@ -39,6 +39,7 @@ def opened(worker: Worker, lane: LaneMount, name: str, level: int) -> Descriptor
     file = manager.attempt(lane, name, level)
     if file is None:
         return None
+    file.opener = worker.keeper
     descriptor = Descriptor(file, level, manager.closed)
     worker.descriptors.append(descriptor)
     return descriptor
@@ -49,6 +50,8 @@ def unlink(worker: Worker, lane: LaneMount, file_names: list[str]) -> Steps:
     done = True
     for name in file_names:
         yield SLEEP
+        if name in lane.files:
+            lane.touched, lane.toucher = worker.world.now, worker.keeper
         done = worker.world.manager.unlink(lane, name) and done
     return done
 
@@ -260,6 +263,15 @@ def recall(worker: Worker, job: effects.Recall) -> Steps:
     return {}, []
 
 
+def join(worker: Worker, job: effects.Join) -> Steps:
+    """The first lane: all who live have to be known before."""
+    yield STEP
+    yield worker.world.join_seconds()
+    if worker.world.join_fails():
+        return {"error": "this node is not online"}, []
+    return (yield from make_lane(worker, job))
+
+
 def make_lane(worker: Worker, job: Any) -> Steps:
     yield SLEEP
     node = worker.node
@@ -294,7 +306,7 @@ JOBS: dict[str, Any] = {
     "Forget": forget,
     "Sweep": sweep,
     "Recall": recall,
-    "Join": make_lane,
+    "Join": join,
     "MakeLane": make_lane,
     "Mark": mark,
 }

@@ -41,6 +41,7 @@ class Worker:
         self.alive = True
         self.asleep = False
         self.killed = False
+        self.machine.workers.add(self)
         self._slots = {slot: keeper.slots[slot] for slot in _slots_of(job)}
         self._lanes = {number: keeper.machine.lanes[number] for number in _lanes_of(job)}
 
@@ -49,6 +50,10 @@ class Worker:
 
     def lane(self, number: int) -> LaneMount:
         return self._lanes[number]
+
+    def has(self) -> list[LaneMount]:
+        """The mounts that it keeps from going."""
+        return list(self._lanes.values())
 
     def go_on(self) -> None:
         """The next step, after whatever the last one has waited for."""
@@ -62,6 +67,7 @@ class Worker:
             pause = next(self.steps)
         except StopIteration as end:
             self.alive = False
+            self.machine.workers.discard(self)
             if end.value is not None:
                 self.keeper.message(self, *end.value)
             return
@@ -80,6 +86,7 @@ class Worker:
         if not self.alive:
             return
         self.alive = False
+        self.machine.workers.discard(self)
         self.steps.close()
         for descriptor in self.descriptors:
             descriptor.close()
@@ -115,6 +122,7 @@ class Keeper:
         self.workers: dict[int, Worker] = {}
         self.gifts: dict[int, list[Any]] = {}
         self.clients: set[Any] = set()
+        self.listens = True
         self.timer = 0
         self.watched: set[int] = set()
         dice = self.world.dice
@@ -219,6 +227,10 @@ class Keeper:
             one.close()
 
     def _watch(self, effect: effects.Watch) -> None:
+        if effect.cgroup:
+            self.watched.add(effect.slot)
+            self.world.after(MESSAGE_SECONDS, self._look_at_group, effect.slot, effect.cgroup)
+            return
         pipe = self.slots[effect.slot].pipe
         if pipe is not None:
             self.watched.add(effect.slot)
@@ -226,6 +238,13 @@ class Keeper:
                 self.world.after(MESSAGE_SECONDS, self._ended, effect.slot)
             else:
                 pipe.watchers.append(lambda: self.world.after(MESSAGE_SECONDS, self._ended, effect.slot))
+
+    def _look_at_group(self, slot: int, group: str) -> None:
+        if self.alive and slot in self.watched:
+            if group in self.machine.groups:
+                self.world.after(0.25, self._look_at_group, slot, group)
+            else:
+                self._ended(slot)
 
     def _ended(self, slot: int) -> None:
         if slot in self.watched:
@@ -243,7 +262,13 @@ class Keeper:
             self.event("slots_added", list(new))
 
     def _closelanes(self, effect: effects.CloseLanes) -> None:
-        effect.asker.answered(self, {"left": True}, [])
+        self.world.after(0.1 + self.world.dice.random(), self._closed, effect)
+
+    def _closed(self, effect: effects.CloseLanes) -> None:
+        if self.alive:
+            self.machine.unmount()
+            self.event("closed")
+            effect.asker.answered(self, {"left": True}, [])
 
     def _audit(self, effect: effects.Audit) -> None:
         self.world.checks.audited(self, effect)
@@ -251,10 +276,28 @@ class Keeper:
     def _say(self, effect: effects.Say) -> None:
         pass
 
+    def terminate(self) -> None:
+        """SIGTERM: nothing more is read, and what is under way is brought to its end, for two seconds at most."""
+        if self.alive and self.listens:
+            self.world.note("%s keeper is stopped", self.machine.node)
+            self.listens = False
+            self.event("drain")
+            self._drain(self.world.now + 2.0)
+
+    def _drain(self, until: float) -> None:
+        if self.alive:
+            if self.workers and self.world.now < until:
+                self.world.after(0.05, self._drain, until)
+            else:
+                self.die()
+
     def die(self) -> None:
         """kill -9. Its workers see the end of their channel when they next look."""
+        if not self.alive:
+            return
         self.world.note("%s keeper dies", self.machine.node)
-        self.alive = False
+        self.alive = self.listens = False
+        self.world.checks.keeper_died(self)
         for gift in self.gifts.values():
             for one in gift:
                 one.close()
@@ -266,6 +309,9 @@ class Keeper:
         for worker in list(self.workers.values()):
             if self.world.dice.random() < 0.3:
                 worker.kill()
+        self.machine.unmount()
+        if self.world.damage and self.world.dice.random() < self.world.damage:
+            self.machine.spoil()
         self.world.after(0.05 + 0.3 * self.world.dice.random(), self.machine.start)
         for client in list(self.clients):
             self.world.after(MESSAGE_SECONDS, client.lost, self)
@@ -282,6 +328,38 @@ class Machine:
         self.keeper: Keeper | None = None
         self.down = False
         self.clients: set[Any] = set()
+        self.workers: set[Worker] = set()
+        """Those who live, also those of dead keepers."""
+
+        self.groups: set[str] = set()
+        """Control groups with a process in them."""
+
+    def unmount(self) -> None:
+        """A mount goes with the last who has it, and all that it caches with it."""
+        used = {number for worker in self.workers for number in _lanes_of(worker.job)}
+        for number, lane in list(self.lanes.items()):
+            if lane.refs == 0 and number not in used:
+                del self.lanes[number]
+                for file in list(lane.files.values()):
+                    self.world.manager.drop(file)
+                    self.world.manager.stir(file.key)
+
+    def spoil(self) -> None:
+        """A lock's message becomes one that nobody can read, as those of a later version are."""
+        locks = [slot.message["lock"].get("id") for slot in self.kept.values() if "lock" in (slot.message or {})]
+        found = [
+            (number, slot)
+            for number, slot in self.kept.items()
+            if slot.message is not None
+            and slot.confirmed
+            and slot.message.get("lock", {}).get("kind") == holding.NODE
+            and locks.count(slot.message["lock"]["id"]) == 1
+        ]
+        if found:
+            number, slot = self.world.dice.choice(found)
+            self.world.note("%s slot %s is spoilt: %s", self.node, number, slot.message)
+            self.world.checks.spoilt(self.node, slot)
+            slot.message = self.world.dice.choice([{"v": 99, "lock": slot.message}, {}, {"v": 1, "lock": {"id": 7}}])
 
     def start(self) -> None:
         if not self.down and (self.keeper is None or not self.keeper.alive):
@@ -309,6 +387,11 @@ class World:
         self.crashes = 0.0
         self.sleeps = 0.0
         self.slow_disk = 0.0
+        self.slow_join = 0.0
+        self.damage = 0.0
+        self.many = False
+        """Somebody has asked for a long list of names."""
+
         self.recovering = 0.0
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._counter = itertools.count()
@@ -342,6 +425,12 @@ class World:
         if self.sleeps and self.dice.random() < self.sleeps:
             return 0.3 + 5 * self.dice.random()
         return 0.0003 + 0.001 * self.dice.random()
+
+    def join_seconds(self) -> float:
+        return 25 * self.dice.random() if self.slow_join and self.dice.random() < self.slow_join else 0.01
+
+    def join_fails(self) -> bool:
+        return bool(self.slow_join) and self.dice.random() < self.slow_join / 4
 
     def disk_seconds(self) -> float:
         return 7 * self.dice.random() if self.slow_disk and self.dice.random() < self.slow_disk else 0.001
@@ -390,8 +479,9 @@ class World:
         self.checks.node_died(node)
         if keeper is not None:
             keeper.alive = False
-            for worker in list(keeper.workers.values()):
-                worker.alive = False
+        for worker in machine.workers:
+            worker.alive = False
+        machine.workers.clear()
         for worker_keeper, gift in list(machine.mail):
             machine.mail.remove((worker_keeper, gift))
         machine.kept = {}
@@ -400,6 +490,7 @@ class World:
         machine.lanes = {}
         for client in list(machine.clients):
             client.power_cut()
+        machine.groups.clear()
         self.recovering = max(self.recovering, self.now + DEAD_SECONDS + RECOVERY_SECONDS)
         self.after(DEAD_SECONDS, self.manager.evict, node)
         self.after(DEAD_SECONDS + 1 + 3 * self.dice.random(), self._boot, machine)
@@ -408,10 +499,3 @@ class World:
         machine.down = False
         machine.keeper = None
         machine.start()
-
-
-def gift_of(client: Any) -> list[Any]:
-    return [one for one in client.gift if isinstance(one, (Descriptor, Pipe))]
-
-
-KINDS = (holding.NODE, holding.PROCESS)
