@@ -24,11 +24,11 @@ def main(arguments: Sequence[str]) -> int:
         worker.Worker(socket.socket(fileno=int(rest[0]))).serve()
         return 0
     if verb == "o2keep-record":
-        from .o2cb.marks import recorder
+        from .marks import recorder
 
         return recorder.main(int(rest[0]))
     if verb == "record":
-        from .o2cb.marks import command
+        from .marks import command
 
         return command.main(rest)
     if verb in ("o2agent", "o2agent-stop"):

@@ -24,8 +24,8 @@ _numbers = itertools.count()
 def patch() -> None:
     """dlmfs' mounts are directories, and there is no cluster."""
     from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import mount, rules, worker
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import page, recorder
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import NoRecordError
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import page, recorder
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import NoRecordError
 
     def create() -> mount.Mount:
         path = HERE / f"mount-{os.getpid()}-{next(_numbers)}"

@@ -13,6 +13,7 @@ memory                      resident MiB of o2keep
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ from ocfs2_o2cb.client.keep import Client  # type: ignore[import-not-found]
 from ocfs2_o2cb.locks import mount  # type: ignore[import-not-found]
 
 DOMAIN = "o2cb"
+BATCH = 100
 
 
 def rate(seconds: float, cycle: Callable[[], bool]) -> float:
@@ -45,6 +47,20 @@ def keeper(seconds: float, name: str) -> float:
         return held
 
     return rate(seconds, cycle)
+
+
+def batches(seconds: float, name: str) -> float:
+    """Locks a second, by requests of BATCH names."""
+    client = Client()
+    names = [f"{name}{number}" for number in range(BATCH)]
+
+    def cycle() -> bool:
+        held = bool(client.ask({"op": "take", "names": names, "wait": 5}, 5)[0]["held"])
+        if held:
+            client.ask({"op": "release", "names": names})
+        return held
+
+    return BATCH * rate(seconds, cycle)
 
 
 def bare(seconds: float, name: str) -> float:
@@ -84,27 +100,36 @@ def many(verb: str, count: int) -> float:
         if found != count:
             raise SystemExit(f"{found} locks are held, not {count}")
     else:
-        for number in range(count):
-            answer, _descriptors = client.ask({"op": verb, "name": f"many{number}", "wait": 5}, 5)
-            if not answer["changed"]:
-                raise SystemExit(f"{verb} many{number}: {answer}")
+        for first in range(0, count, BATCH):
+            names = [f"many{number}" for number in range(first, min(count, first + BATCH))]
+            answer, _descriptors = client.ask({"op": verb, "names": names, "wait": 5}, 5)
+            if len(answer["locks"]) != len(names):
+                raise SystemExit(f"{verb} many{first}: {answer}")
     return time.monotonic() - started
 
 
 def memory() -> float:
+    """MiB of o2keep, its workers and the record's processes, what they share counted once (proc(5), Pss)."""
+    total = 0
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            if file.read().rstrip(b"\0").endswith(b"o2cb.pyz\0o2keep"):
-                with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
-                    return int(statm.read().split()[1]) * 4 / 1024
-    raise SystemExit("o2keep does not run")
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                ours = b"o2cb.pyz\0o2keep" in file.read()
+            if ours:
+                with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+                    total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+    if not total:
+        raise SystemExit("o2keep does not run")
+    return total / 1024
 
+
+RATES = {"keeper": keeper, "batches": batches, "bare": bare, "etcd": etcd}
 
 if __name__ == "__main__":
     verb, *rest = sys.argv[1:]
     if verb == "memory":
         print(memory())
-    elif verb in ("keeper", "bare", "etcd"):
-        print({"keeper": keeper, "bare": bare, "etcd": etcd}[verb](float(rest[0]), rest[1]))
+    elif verb in RATES:
+        print(RATES[verb](float(rest[0]), rest[1]))
     else:
         print(many(verb, int(rest[0])))

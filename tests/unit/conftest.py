@@ -11,6 +11,7 @@ import contextlib
 import os
 import select
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -327,7 +328,7 @@ class Keepers:
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A test that forgets to move a path is told so, and nobody's machine is changed: tests may run as root."""
-    own = str(tmp_path_factory.getbasetemp())
+    own = (os.path.realpath(tmp_path_factory.getbasetemp()), os.path.realpath(tempfile.gettempdir()))
 
     def guarded(call: Callable[..., None]) -> Callable[..., None]:
         def change(path: str, *more: Any, **options: Any) -> None:

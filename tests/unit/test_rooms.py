@@ -26,14 +26,15 @@ FLOORS = {
     "base": 1,
     "bus": 2,
     "o2cb": 2,
-    "locks": 3,
+    "marks": 3,
     "transport": 3,
-    "client": 4,
-    "resources": 5,
-    "vm": 5,
-    "agent": 6,
-    "ctl": 6,
-    "install": 7,
+    "locks": 4,
+    "client": 5,
+    "resources": 6,
+    "vm": 6,
+    "agent": 7,
+    "ctl": 7,
+    "install": 8,
 }
 DOORS = {"api", "program"}
 

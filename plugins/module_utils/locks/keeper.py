@@ -28,8 +28,8 @@ from typing import Any, Callable, List
 from ..base import programs, wire
 from ..base.errors import O2cbError
 from ..base.loop import Loop
+from ..marks import local
 from ..o2cb.keeping import SOCKET
-from ..o2cb.marks import local
 from . import cgroups, core, effects, names, requests, rules, server
 from .effects import Effect, Job
 from .pool import Pool

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0-or-later (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The process that keeps the record on disk (o2cb.marks), as a child of the keeper.
+"""The process that keeps the record on disk (marks), as a child of the keeper.
 
 It ends with the keeper, by a pipe of which the keeper has the other end. Where it ends by itself, since the cluster's
 regions have changed or it could not go on, it is started again, ever more rarely where it cannot live.

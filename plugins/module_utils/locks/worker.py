@@ -25,11 +25,11 @@ from typing import Any, Dict, List, Tuple
 
 from ..base import files, wire
 from ..base.errors import O2cbError
+from ..marks import local, page, recorder
+from ..marks.page import Page
+from ..marks.rules import NoRecordError, RefusedError, RetakeError
 from ..o2cb import domains, heartbeats, isolation, observe
 from ..o2cb.blocks import Beats
-from ..o2cb.marks import local, page, recorder
-from ..o2cb.marks.page import Page
-from ..o2cb.marks.rules import NoRecordError, RefusedError, RetakeError
 from ..o2cb.state import Live
 from . import effects, holding, modes, mount, names, record, rules, token
 from .clock import Clock

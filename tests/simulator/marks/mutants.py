@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import rules
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import BLANK, FOREIGN, VALID, Slot, View
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import rules
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import BLANK, FOREIGN, VALID, Slot, View
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     Asked,
     Lane,
     Ledger,

@@ -22,9 +22,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import rules
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import rules
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import (
     BLANK,
     FOREIGN,
     TORN,
@@ -34,7 +33,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format impor
     View,
     majority,
 )
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     Asked,
     Lane,
     Ledger,
@@ -44,6 +43,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import
     RetakeError,
     Write,
 )
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
 
 DEAD_TIME = 14.0
 STEP_SECONDS = 0.06

@@ -74,6 +74,7 @@ def machine(tmp_path, monkeypatch) -> Machine:
     machine = Machine(tmp_path)
     under = machine.under
     move(monkeypatch, under, boot)
+    monkeypatch.setattr(boot.programs, "run", lambda command: machine.log.append(" ".join(command)) or (0, "", ""))
     monkeypatch.setattr(boot, "open", lambda path, mode: io.BytesIO(Path(under(path)).read_bytes()), raising=False)
     return machine
 
@@ -137,6 +138,8 @@ def test_o2ctl_comes_with_its_manual_page_and_its_completion(machine):
     for path in (units.KEEPER, units.O2CTL, units.MAN_PAGE, units.COMPLETION):
         assert f"write {path}" in actions
     assert actions[-1] == f"enable {units.KEEPER_SERVICE}"
+    assert "create the user and group o2keep" in actions
+    assert f"systemd-sysusers {units.SYSUSERS}" in machine.log
     assert machine.text(units.MAN_PAGE) == (CTL / "o2ctl.8").read_text()
     assert machine.text(units.COMPLETION) == (CTL / "o2ctl.bash").read_text()
     modes = [os.stat(machine.under(path)).st_mode & 0o777 for path in (units.O2CTL, units.MAN_PAGE, units.COMPLETION)]

@@ -22,11 +22,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ...base import deadline
-from ...base.errors import O2cbError, join_problems
-from .. import devices, direct, superblock
-from ..direct import ALIGNMENT, Extent
-from ..state import Live
+from ..base import deadline
+from ..base.errors import O2cbError, join_problems
+from ..o2cb import devices, direct, superblock
+from ..o2cb.direct import ALIGNMENT, Extent
+from ..o2cb.state import Live
 from . import disks, place
 from .disks import Disks
 from .format import LATER, Header, View, encode_header, majority

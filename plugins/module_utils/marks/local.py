@@ -15,8 +15,8 @@ import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ...base import files
-from ...base.errors import O2cbError
+from ..base import files
+from ..base.errors import O2cbError
 
 PATH = "/var/lib/o2keep/token"
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import rules
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import rules
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import (
     BLANK,
     FOREIGN,
     LATER,
@@ -23,7 +22,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format impor
     Slot,
     View,
 )
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     STEP,
     Asked,
     Lane,
@@ -34,6 +33,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import
     RefusedError,
     RetakeError,
 )
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
 from simulator.marks import mutants
 
 A, B, C = "0A" * 16, "0B" * 16, "0C" * 16

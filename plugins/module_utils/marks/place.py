@@ -24,11 +24,10 @@ beats, not how far the file goes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator
-from typing import NamedTuple
+from typing import Generator, NamedTuple
 
-from ...base.errors import O2cbError
-from ..state import LiveRegion
+from ..base.errors import O2cbError
+from ..o2cb.state import LiveRegion
 
 NODES = 255
 HEADER, SLOTS, END = 256, 257, 512

@@ -44,8 +44,8 @@ from __future__ import annotations
 from collections import deque
 from typing import FrozenSet, Generator, Mapping, NamedTuple, Sequence, TypeVar, Union
 
-from ...base.errors import O2cbError
-from ..blocks import Beat
+from ..base.errors import O2cbError
+from ..o2cb.blocks import Beat
 from .format import BLANK, Header, Slot, View, majority
 
 STEP = 1000

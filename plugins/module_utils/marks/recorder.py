@@ -27,10 +27,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ...base import files
-from ...base.errors import O2cbError
-from .. import devices, observe
-from ..state import Live
+from ..base import files
+from ..base.errors import O2cbError
+from ..o2cb import devices, observe
+from ..o2cb.state import Live
 from . import disks, local, page, place
 from .disks import Disks, clock
 from .page import Page

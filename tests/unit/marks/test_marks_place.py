@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import place
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import superblock
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import place
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import LiveRegion
 
 MKFS = shutil.which("mkfs.ocfs2", path="/usr/sbin:/sbin")

@@ -33,9 +33,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from .. import blocks, devices, superblock
-from ..blocks import Beat
-from ..direct import ALIGNMENT
+from ..o2cb import blocks, devices, superblock
+from ..o2cb.blocks import Beat
+from ..o2cb.direct import ALIGNMENT
 from . import format, place
 from .aio import Buffer, Queue, Unsupported, refused
 from .format import Slot, View

@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import local
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.local import File
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import local
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.local import File
 
 UUIDS = ["3A61A891ED694C01915D51FCDBB27383", "6D16EE2CFD4747E986BDF67AA8249FAE"]
 

@@ -18,9 +18,9 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ...base.errors import O2cbError
-from .. import observe
-from ..state import Live
+from ..base.errors import O2cbError
+from ..o2cb import observe
+from ..o2cb.state import Live
 from . import creating, local, page
 from .recorder import Recorder, assemble
 from .rules import Asked, RefusedError

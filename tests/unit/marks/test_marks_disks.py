@@ -17,7 +17,7 @@ import zlib
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import (
     creating,
     disks,
     format,
@@ -25,11 +25,11 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import (
     page,
     recorder,
 )
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.disks import Disks, Hand, Region
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import Header, Slot
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.place import Place
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.recorder import Recorder
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import (
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.disks import Disks, Hand, Region
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import Header, Slot
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.place import Place
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.recorder import Recorder
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     Asked,
     Ledger,
     Read,

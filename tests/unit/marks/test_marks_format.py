@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks import format
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.format import Header, Slot, View
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import format
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import Header, Slot, View
 
 UUID, OTHER = "0A" * 16, "0B" * 16
 HEADER = Header(UUID, "lab", 3, 1_795_879_532_000_000)
