@@ -20,7 +20,6 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.marks.rules import
     Read,
     Reading,
     RefusedError,
-    Write,
 )
 from simulator.marks.world import Node, Region, World
 
@@ -122,7 +121,7 @@ class AnswersBeforeCommit(Ledger):
 
     def _commit(self, mark: int) -> rules.Steps[Reading]:
         mark = self.tried = max(mark, self.tried)
-        yield Write(self._slots(mark, self.writable))
+        yield from self._write(mark, self.writable)
         last = yield from self._read(Read(frozenset(self.regions)))
         self.mark = max(self.mark, mark)
         return last

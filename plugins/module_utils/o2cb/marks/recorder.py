@@ -14,6 +14,9 @@ What a worker does:
     seen = asker.before()                   # before each try for the lock; reads when the last reading is old
     ... try for the lock, read its value block ...
     token = asker.token(previous, granted, seen)      # RetakeError: release, and try again; NoRecordError: clocks
+
+Where there is no record, each of these reads the regions anew: one may be made at any moment, and then no node may go
+by clocks any more, once it was granted a lock after that.
 """
 
 from __future__ import annotations
@@ -160,7 +163,8 @@ class Server:
         {"verb": "sign", "asked": [[PREVIOUS or null, GRANTED, SINCE], ...]}
                                                     {"tokens": [NUMBER or {"retake": WHY}, ...]}
         {"verb": "refresh"}                         {}
-        {"verb": "reach", "token": NUMBER}          {}
+        {"verb": "reach", "token": NUMBER}          {}      the mark, ahead of tokens about as large
+        {"verb": "keep", "token": NUMBER}           {}      the mark in this node's own file, for tokens of clocks
         {"verb": "look"}                            {"generation": NUMBER, "digest": TEXT, "split": [NODE, ...]}
         {"verb": "publish", "generation": NUMBER, "digest": TEXT}
                                                     {}
@@ -247,6 +251,8 @@ class Server:
             recorder.run(ledger.refresh())
         elif verb == "reach":
             recorder.run(ledger.reach(int(request["token"])))
+        elif verb == "keep":
+            self._keep(int(request["token"]))
         elif verb == "publish":
             recorder.run(ledger.publish(int(request["generation"]), str(request["digest"])))
         elif verb == "look":
@@ -261,6 +267,14 @@ class Server:
         else:
             raise RefusedError(f"there is no verb {verb!r}")
         return {}
+
+    def _keep(self, token: int) -> None:
+        own = self.recorder.own
+        try:
+            if token > own.local.mark:
+                own.write(own.local._replace(mark=token))
+        except OSError as error:
+            raise RefusedError(f"{local.PATH}: {error.strerror}: a later token might fall") from None
 
     def _send(self, number: int, answer: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):

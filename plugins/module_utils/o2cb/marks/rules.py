@@ -24,7 +24,8 @@ R5  After that, and after every reading that decided a token, comes the pause ch
 R6  A token that is not above the mark that was committed before the lock was tried for needs neither reading nor
     check: whoever gets the lock after this node reads that mark.
 R7  One write at a time for a region (`Lane`). One that does not return is not repeated: it may land later, over a newer
-    one. A mark never falls on a region, and never below one that was tried before.
+    one. A mark never falls on a region: it is not below any that was tried, or that was read there, and a region is
+    read before its first write, and again after a write that it has not acknowledged.
 R8  Catching up: at the start and every few minutes each node writes M into its own slot where a region is behind. So a
     region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands
     for those of others then: what a node has once read is part of R3 for all its life.
@@ -204,6 +205,7 @@ class Ledger:
         self.definitions = Definitions(0, "", ())
         self.sequence = sequence
         self.writable: frozenset[str] = frozenset()
+        """Regions with a header whose slot of this node is known, as far as they were read in this life."""
         self._history: deque[Entry] = deque()
 
     # What is asked for
@@ -250,7 +252,7 @@ class Ledger:
         if not behind:
             return
         self.tried = mark
-        yield Write(self._slots(mark, behind))
+        yield from self._write(mark, behind)
         reading = yield from self._read(Read(frozenset(self.regions), everyone=True))
         if len(self._verified(reading, frozenset(self.regions), mark)) >= self.needed():
             self.mark = max(self.mark, mark)
@@ -322,7 +324,8 @@ class Ledger:
             )
         self.seen = True
         self.lower = max(self.lower, self._others(reading))
-        self.writable = frozenset(uuid for uuid, view in reading.views.items() if view.header is not None)
+        for uuid, view in reading.views.items():
+            self._write_to(uuid, view.header is not None and uuid in self._set)
         slots = [view.slots[self.node] for view in reading.views.values() if self.node in view.slots]
         self.tried = max([self.tried, *(slot.mark for slot in slots)])
         self.sequence = max([self.sequence, *(slot.sequence for slot in slots)])
@@ -371,8 +374,7 @@ class Ledger:
     def _commit(self, mark: int) -> Steps[Reading]:
         """R4: have this mark, or a larger one, on a majority. Returns the reading that proves it."""
         mark = self.tried = max(mark, self.tried, self.lower)
-        acknowledged = yield Write(self._slots(mark, self.writable))
-        assert isinstance(acknowledged, frozenset)
+        acknowledged = yield from self._write(mark, self.writable)
         if len(acknowledged) < self.needed():
             raise self._uncommitted(mark, len(acknowledged))
         last = yield from self._read(Read(acknowledged))
@@ -381,6 +383,20 @@ class Ledger:
             raise self._uncommitted(mark, len(verified))
         self.mark = max(self.mark, mark)
         return last
+
+    def _write(self, mark: int, regions: frozenset[str]) -> Steps[frozenset[str]]:
+        """R7: a region that has not acknowledged is read before it is written again.
+
+        What it holds by then may be more than this mark: the write of an earlier life that has landed since.
+        """
+        acknowledged = yield Write(self._slots(mark, regions))
+        assert isinstance(acknowledged, frozenset)
+        for uuid in regions - acknowledged:
+            self._write_to(uuid, False)
+        return acknowledged
+
+    def _write_to(self, uuid: str, allowed: bool) -> None:
+        self.writable = self.writable | {uuid} if allowed else self.writable - {uuid}
 
     def _verified(self, reading: Reading, among: frozenset[str], mark: int) -> list[str]:
         """The regions that answer and have it."""
