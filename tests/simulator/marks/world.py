@@ -359,7 +359,7 @@ class World:
         for uuid in order:
             region = self.by_uuid(uuid)
             yield from self.pause(node)
-            if node.number in region.gone:
+            if node.number in region.gone or self.is_locked(node, region):
                 problems[uuid] = "Input/output error"
                 continue
             views[uuid] = region.view()

@@ -118,8 +118,13 @@ class Region:
         return bytes(view)
 
     def _open(self) -> int:
-        """Its descriptor; the volume on the device must still be the region."""
+        """Its descriptor; the volume on the device must still be the region.
+
+        While a write of an earlier process is under way nothing is read: what lands after a look at it would be news.
+        """
         if self._descriptor < 0:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             descriptor = os.open(self._path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC | self._flags)
             try:
                 view = memoryview(self._buffer)[: superblock.READ_BYTES]
@@ -174,8 +179,7 @@ def serve(sock: socket.socket, region: Region) -> None:
                 region.write(offset, body[8:])
         except OSError as error:
             code = error.errno or errno.EIO
-            if code != errno.EWOULDBLOCK:
-                region.close()
+            region.close()
         message = _ANSWER.pack(number, code, len(answer))
         try:
             _send(sock, message, region.news())

@@ -25,7 +25,8 @@ R6  A token that is not above the mark that was committed before the lock was tr
     check: whoever gets the lock after this node reads that mark.
 R7  One write at a time for a region (`Lane`). One that does not return is not repeated: it may land later, over a newer
     one. A mark never falls on a region: it is not below any that was tried, or that was read there, and a region is
-    read before its first write, and again after a write that it has not acknowledged.
+    read before its first write, when no write of an earlier life is under way any more, and again after a write that
+    it has not acknowledged.
 R8  Catching up: at the start and every few minutes each node writes M into its own slot where a region is behind. So a
     region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands
     for those of others then: what a node has once read is part of R3 for all its life.

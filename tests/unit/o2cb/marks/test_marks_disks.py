@@ -157,6 +157,17 @@ def test_a_write_of_a_life_before_that_has_not_returned_keeps_this_one_from_writ
     assert regions.write(slots(7001, 2), 5, 3) == EVERY
 
 
+def test_nothing_is_read_while_a_write_of_a_life_before_is_under_way(regions, tmp_path):
+    (tmp_path / "locks").mkdir()
+    lock = os.open(tmp_path / "locks" / UUIDS[0], os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    found = read(regions, everyone=True)
+    assert set(found.views) == {UUIDS[1], UUIDS[2]}
+    assert "earlier process" in found.problems[UUIDS[0]]
+    os.close(lock)
+    assert set(read(regions, everyone=True).views) == EVERY
+
+
 def test_a_process_that_ends_is_started_again(regions):
     read(regions, everyone=True)
     os.kill(regions.hands[0].pid, signal.SIGKILL)
