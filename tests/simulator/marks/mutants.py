@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Planted bugs: each takes one rule of the record away, and says which invariant is violated without it.
 
-They are made of subclasses, so that nothing of them is in what runs on nodes. Those that no short row of seeds finds are
-not in the table: tests/unit/o2cb/marks/test_marks_rules.py has a schedule for each.
+They are made of subclasses, so that nothing of them is in what runs on nodes. Those that no short row of seeds finds
+are not in the table: tests/unit/o2cb/marks/test_marks_rules.py has a schedule for each.
 """
 
 from __future__ import annotations

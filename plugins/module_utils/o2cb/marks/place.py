@@ -24,8 +24,7 @@ beats, not how far the file goes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator
-from typing import NamedTuple
+from typing import Generator, NamedTuple, Tuple
 
 from ..errors import O2cbError
 from ..state import LiveRegion
@@ -44,7 +43,7 @@ _INLINE_DATA = 0x1
 _HEARTBEAT_FLAG = 0x200
 _NAME = b"heartbeat"
 
-Block = Generator[int, bytes, "tuple[int, int]"]
+Block = Generator[int, bytes, Tuple[int, int]]
 
 
 class Place(NamedTuple):

@@ -27,7 +27,7 @@ R7  One write at a time for a region (`Lane`). One that does not return is not r
     one. A mark never falls on a region: it is not below any that was tried, or that was read there, and a region is
     read before its first write, when no write of an earlier life is under way any more, and again after a write that
     it has not acknowledged.
-R8  Catching up: at the start and every few minutes each node writes M into its own slot where a region is behind. So a
+R8  Catching up: at the start and every few minutes each node writes M into its own slot where that is below it. So a
     region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands
     for those of others then: what a node has once read is part of R3 for all its life.
 R9  Which *definitions* a node has stands in its slot as well, as generation and digest: the largest generation of a
@@ -248,7 +248,7 @@ class Ledger:
             for uuid, view in reading.views.items()
             if view.header is not None
             and set(view.bad) <= {self.node}
-            and (self.node in view.bad or view.top() < self._top(reading))
+            and (self.node in view.bad or view.mark(self.node) < self._top(reading))
         )
         if not behind:
             return

@@ -311,7 +311,18 @@ def test_a_region_that_was_away_gets_the_marks_of_dead_nodes_too(disks):
     disks.views[A], disks.views[B] = view(A, {2: 9000}), view(B, {2: 9000})
     disks.run(ledger().catch_up())
     assert disks.views[C].mark(1) == 9000
-    assert disks.views[A].mark(1) == 0, "where nothing is missing nothing is written"
+    assert disks.views[A].mark(1) == 9000
+    disks.log.clear()
+    disks.run(ledger().catch_up())
+    assert disks.log == ["read"], "where nothing is missing nothing is written"
+
+
+def test_the_own_mark_comes_to_every_region_also_where_another_node_has_one_as_large(disks):
+    """Node 2 does not count its own mark: on C it would not see that node 1 has one too."""
+    for uuid in (A, B, C):
+        disks.views[uuid] = view(uuid, {2: 9000} if uuid == C else {1: 9000, 2: 9000})
+    disks.run(ledger().catch_up())
+    assert disks.views[C].mark(1) == 9000
 
 
 def test_a_torn_own_slot_is_mended(disks):
