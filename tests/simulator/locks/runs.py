@@ -186,9 +186,7 @@ def _maybe_dies(world: World, client: Client) -> None:
 def _busy(world: World, machine: Machine, wanted: list[str]) -> bool:
     """Whether another client of this node is about one of these: who does so has to take care himself."""
     return any(
-        client.machine is machine
-        and client.verb != "who"
-        and set(client.names()) & set(wanted)
+        client.machine is machine and client.verb != "who" and set(client.names()) & set(wanted)
         for client in world.clients
     ) or any(keeper_busy for keeper_busy in [_names_under_way(machine) & {names.stored(name) for name in wanted}])
 
@@ -282,9 +280,7 @@ def take_all(world: World) -> None:
         wanted: list[dict[str, Any]] = [{"name": name} for name in NAMES]
         if world.many:
             wanted.append({"names": list(MANY)})
-        clients = [
-            Client(world, machine, "take", {"domain": DOMAIN, "wait": 5, "mode": "EX", **one}) for one in wanted
-        ]
+        clients = [Client(world, machine, "take", {"domain": DOMAIN, "wait": 5, "mode": "EX", **one}) for one in wanted]
         world.run(world.now + 6.0)
         for client in clients:
             if client.answer is None or not client.answer.get("held"):

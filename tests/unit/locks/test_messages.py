@@ -101,6 +101,10 @@ def test_what_cannot_be_read_is_known_as_such(message):
     assert holding.kept(message) is None
 
 
-@given(st.dictionaries(st.sampled_from(["v", "lock", "lane", "info"]), st.none() | st.integers() | st.text() | st.just(vars(LOCK))))
+@given(
+    st.dictionaries(
+        st.sampled_from(["v", "lock", "lane", "info"]), st.none() | st.integers() | st.text() | st.just(vars(LOCK))
+    )
+)
 def test_whatever_stands_in_a_slot_raises_nothing(message):
     holding.kept(message)
