@@ -109,7 +109,9 @@ class Checks:
             if belief in self.beliefs and belief.kind != SPOILT:
                 entry = (*belief.key, belief.kind)
                 if entry not in shown or (belief.kind == holding.NODE and shown.count(entry) > 1):
-                    raise Violation("listed", f"{belief.key[1]} is {shown.count(entry)} times in node {belief.node}'s list")
+                    raise Violation(
+                        "listed", f"{belief.key[1]} is {shown.count(entry)} times in node {belief.node}'s list"
+                    )
 
     def _is_free(self, client: Client, stored: str) -> None:
         keeper = client.machine.keeper
@@ -123,7 +125,9 @@ class Checks:
             file = lane.files.get(stored)
             # What a worker of a dead keeper leaves behind is found by a sweep.
             if file is not None and file.level and file.opener is keeper and not under_way and not others:
-                raise Violation("free", f"{stored} was released on node {lane.node}, and is still cached in lane {lane.number}")
+                raise Violation(
+                    "free", f"{stored} was released on node {lane.node}, and is still cached in lane {lane.number}"
+                )
 
     def _believe(self, client: Client, lock: dict[str, Any]) -> None:
         node = client.machine.node
@@ -308,9 +312,13 @@ class Checks:
                     if file.level < wanted or not (file.pr or file.ex):
                         return Violation("kept", f"{file.name} is not open at {wanted} on node {machine.node}")
             for belief in self.beliefs:
-                if belief.node == machine.node and belief.kind != SPOILT and not any(
-                    held.what.key == belief.key and not mode_below(held.what.mode, belief.mode)
-                    for held in core.holdings
+                if (
+                    belief.node == machine.node
+                    and belief.kind != SPOILT
+                    and not any(
+                        held.what.key == belief.key and not mode_below(held.what.mode, belief.mode)
+                        for held in core.holdings
+                    )
                 ):
                     return Violation("kept", f"node {machine.node} does not know of {belief.key[1]}")
         return None

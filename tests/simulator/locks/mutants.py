@@ -207,17 +207,17 @@ MUTANTS = {
     ),
     "leaves-with-what-nobody-can-read": Mutant(
         "a mount goes in which a lock is held that nobody can read",
-        "        held += [f\"{SLOT_PREFIX}{slot}\" for slot in sorted(self.quarantine)]\n",
+        '        held += [f"{SLOT_PREFIX}{slot}" for slot in sorted(self.quarantine)]\n',
         "",
     ),
     "leaves-with-locks": Mutant(
         "locks are released because somebody wants the node to leave",
-        "        if held:\n            text = f\"{len(held)} lock(s) are held",
-        "        if False:\n            text = f\"{len(held)} lock(s) are held",
+        '        if held:\n            text = f"{len(held)} lock(s) are held',
+        '        if False:\n            text = f"{len(held)} lock(s) are held',
     ),
     "lets-one-leave-in-place-of-another": Mutant(
         "who has asked first for the node to leave is never answered",
-        "        if self.leaver is not None:\n            self._out.append(Answer(asker, {\"error\": \"this node is leaving the cluster already\"}))\n            return self._drain()\n",
+        '        if self.leaver is not None:\n            self._out.append(Answer(asker, {"error": "this node is leaving the cluster already"}))\n            return self._drain()\n',
         "",
     ),
     "joins-while-it-leaves": Mutant(
@@ -242,12 +242,12 @@ MUTANTS = {
     ),
     "converts-what-was-released": Mutant(
         "a conversion is granted after its lock was released",
-        "granted if base.state is _HELD else {\"error\": _released(base)}",
+        'granted if base.state is _HELD else {"error": _released(base)}',
         "granted",
     ),
     "forgets-who-converts-what-was-released": Mutant(
         "a conversion is never answered when its lock was released",
-        "            self._finish(request, {\"error\": _released(base)})\n",
+        '            self._finish(request, {"error": _released(base)})\n',
         "            pass\n",
     ),
     "joins-without-a-deadline": Mutant(
@@ -263,11 +263,11 @@ MUTANTS = {
     "tells-though-the-mark-failed": Mutant(
         "a token is told though the mark could not be written",
         "self._told(lambda _one: True, f\"a later token might fall: {answer['error']}\")",
-        "self._told(lambda _one: True, \"\")",
+        'self._told(lambda _one: True, "")',
     ),
     "waits-for-the-mark": Mutant(
         "a request is not answered before a slow disk has the mark",
-        "        self._after(MARK_SECONDS, lambda: self._told(lambda one: one is entry, \"the mark could not be written in time\"))\n",
+        '        self._after(MARK_SECONDS, lambda: self._told(lambda one: one is entry, "the mark could not be written in time"))\n',
         "",
     ),
     "grants-twice-here": Mutant(
@@ -277,8 +277,8 @@ MUTANTS = {
     ),
     "tells-before-it-gives-back": Mutant(
         "a refusal is told while what was won is still held",
-        "            self._drop_won(request)\n            if message.get(\"held\") is False:",
-        "            if message.get(\"held\") is False:",
+        '            self._drop_won(request)\n            if message.get("held") is False:',
+        '            if message.get("held") is False:',
     ),
 }
 

@@ -140,13 +140,14 @@ def _unusual(world: World, machine: Machine) -> None:
     elif kind == 2:
         Client(world, machine, "status", {})
     elif kind == 3:
-        message = {"name": dice.choice(NAMES), "domain": DOMAIN, "owner": f"label {dice.random()}"}
-        Client(world, machine, "label", message)
+        Client(
+            world, machine, "label", {"name": dice.choice(NAMES), "domain": DOMAIN, "owner": f"label {dice.random()}"}
+        )
     elif kind == 4:
         # More shared locks of one name than there are lanes at first.
         name = dice.choice(NAMES)
         for _number in range(6):
-            message = {"name": name, "domain": DOMAIN, "wait": 3.0, "mode": "CR", "kind": PROCESS}
+            message: dict[str, Any] = {"name": name, "domain": DOMAIN, "wait": 3.0, "mode": "CR", "kind": PROCESS}
             world.after(3 + 4 * dice.random(), Client(world, machine, "take", message).die)
     elif kind == 8:
         # Whoever takes it meanwhile is told, or has it.
@@ -163,7 +164,11 @@ def _unusual(world: World, machine: Machine) -> None:
     else:
         if dice.random() < 0.7 and not _busy(world, machine, list(BY_STORED.values())):
             release_all(world, machine)
-        world.after(0.5 * dice.random(), Leaver, world, machine, 2 * dice.random())
+        world.after(0.5 * dice.random(), _leave, world, machine, 2 * dice.random())
+
+
+def _leave(world: World, machine: Machine, stays: float) -> None:
+    Leaver(world, machine, stays)
 
 
 def _has_some(world: World, machine: Machine, wanted: Sequence[str]) -> bool:
@@ -186,9 +191,7 @@ def _maybe_dies(world: World, client: Client) -> None:
 def _busy(world: World, machine: Machine, wanted: list[str]) -> bool:
     """Whether another client of this node is about one of these: who does so has to take care himself."""
     return any(
-        client.machine is machine
-        and client.verb != "who"
-        and set(client.names()) & set(wanted)
+        client.machine is machine and client.verb != "who" and set(client.names()) & set(wanted)
         for client in world.clients
     ) or any(keeper_busy for keeper_busy in [_names_under_way(machine) & {names.stored(name) for name in wanted}])
 
@@ -282,9 +285,7 @@ def take_all(world: World) -> None:
         wanted: list[dict[str, Any]] = [{"name": name} for name in NAMES]
         if world.many:
             wanted.append({"names": list(MANY)})
-        clients = [
-            Client(world, machine, "take", {"domain": DOMAIN, "wait": 5, "mode": "EX", **one}) for one in wanted
-        ]
+        clients = [Client(world, machine, "take", {"domain": DOMAIN, "wait": 5, "mode": "EX", **one}) for one in wanted]
         world.run(world.now + 6.0)
         for client in clients:
             if client.answer is None or not client.answer.get("held"):

@@ -317,7 +317,7 @@ def test_a_lock_of_a_control_group_ends_with_it(bench):
 
 def test_what_nobody_hears_is_released(bench):
     bench.take("me")
-    answer = [effect for effect in bench.win() if isinstance(effect, Answer)][0]
+    answer = next(effect for effect in bench.win() if isinstance(effect, Answer))
     assert bench.do(bench.core.unheard(bench.now, answer)) != []
     assert "a" in bench.job(effects.Forget).names
 
@@ -782,7 +782,9 @@ def test_a_lane_that_shows_a_clean_sweep_gets_locks_also_beside_what_nobody_can_
 
 def test_two_lanes_of_one_number_and_one_without_a_mount_are_left_alone():
     core = Core(lambda: "id", random.Random(1))
-    core.adopt(1.0, [LANE, (2, LANE[1], False), (3, holding.lane_message("o2cb", 9, 3), False)], lambda slot, _n: slot != 3)
+    core.adopt(
+        1.0, [LANE, (2, LANE[1], False), (3, holding.lane_message("o2cb", 9, 3), False)], lambda slot, _n: slot != 3
+    )
     assert sorted(core.quarantine) == [2, 3]
     assert list(core.domains["o2cb"].lanes) == [1]
 

@@ -38,9 +38,11 @@ LOCK = Identity(
 GOLDEN = [
     (
         holding.lock_message(vars(LOCK)),
-        b'{"v":1,"lock":{"id":"0123456789abcdef","domain":"o2cb","name":"a/name","mode":"PW","kind":"cgroup",'
-        b'"owner":"who, \\u00e4","token":4294967297,"since":1764343200000000,"cgroup":"/a.slice/b.service","lane":7,'
-        b'"request":"fedcba9876543210","serial":2}}',
+        (
+            b'{"v":1,"lock":{"id":"0123456789abcdef","domain":"o2cb","name":"a/name","mode":"PW","kind":"cgroup",'
+            b'"owner":"who, \\u00e4","token":4294967297,"since":1764343200000000,"cgroup":"/a.slice/b.service","lane":7,'
+            b'"request":"fedcba9876543210","serial":2}}'
+        ),
         LOCK,
     ),
     (
@@ -101,6 +103,10 @@ def test_what_cannot_be_read_is_known_as_such(message):
     assert holding.kept(message) is None
 
 
-@given(st.dictionaries(st.sampled_from(["v", "lock", "lane", "info"]), st.none() | st.integers() | st.text() | st.just(vars(LOCK))))
+@given(
+    st.dictionaries(
+        st.sampled_from(["v", "lock", "lane", "info"]), st.none() | st.integers() | st.text() | st.just(vars(LOCK))
+    )
+)
 def test_whatever_stands_in_a_slot_raises_nothing(message):
     holding.kept(message)
