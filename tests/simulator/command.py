@@ -18,9 +18,9 @@ from simulator import mutants, runs
 from simulator.locks import mutants as lock_mutants
 from simulator.locks import runs as lock_runs
 
-DESCRIPTION = """Run a world of the simulator: N seeds from S on, with wishes and faults, each checked. The bus are agents
-that send messages, the locks are keepers with their workers, clients and lock manager. On a violation it prints the seed
-and the history of that run, and ends with 1. With --mutant a rule is missing."""
+DESCRIPTION = """Run a world of the simulator: N seeds from S on, with wishes and faults, each checked. The bus are
+agents that send messages, the locks are keepers with their workers, clients and lock manager. On a violation it prints
+the seed and the history of that run, and ends with 1. With --mutant a rule is missing."""
 PORTION = 50
 """Seeds that a process is given at a time."""
 
@@ -95,8 +95,8 @@ def main() -> int:
     if found and not options.keep_going:
         show(options, min(found)[0])
     print(
-        f"{done} runs of the {options.world} from seed {options.first} in {seconds:.1f} s, {done / seconds:.0f} runs/s, "
-        f"{counted / done:.0f} {WORLDS[options.world].counted} a run, {len(found)} violations"
+        f"{done} runs of the {options.world} from seed {options.first} in {seconds:.1f} s, "
+        f"{done / seconds:.0f} runs/s, {counted / done:.0f} {WORLDS[options.world].counted} a run, {len(found)} violations"
     )
     return 1 if found else 0
 

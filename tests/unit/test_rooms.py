@@ -41,7 +41,8 @@ DOORS = {"api", "program"}
 KEEPER = """
     base.errors base.files base.loop base.notify base.programs base.wire
     locks.cgroups locks.core locks.effects locks.holding locks.keeper locks.lanes locks.modes locks.names locks.pool
-    locks.requests locks.rules locks.server locks.slots locks.store
+    locks.recording locks.requests locks.rules locks.server locks.slots locks.store
+    marks.local
     o2cb.domains o2cb.keeping
 """
 """All that o2keep may load: who wants to know whether a lock is safe with it reads these files."""
@@ -50,6 +51,7 @@ WORKER = """
     base.deadline base.errors base.files base.programs base.wire
     locks.clock locks.effects locks.holding locks.modes locks.mount locks.names locks.record locks.rules locks.token
     locks.worker
+    marks.aio marks.disks marks.format marks.local marks.page marks.place marks.recorder marks.rules
     o2cb.blocks o2cb.configfs o2cb.devices o2cb.direct o2cb.domains o2cb.heartbeats o2cb.isolation o2cb.keeping
     o2cb.model o2cb.network o2cb.observe o2cb.state o2cb.superblock o2cb.timeouts
 """

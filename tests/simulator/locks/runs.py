@@ -140,13 +140,14 @@ def _unusual(world: World, machine: Machine) -> None:
     elif kind == 2:
         Client(world, machine, "status", {})
     elif kind == 3:
-        message = {"name": dice.choice(NAMES), "domain": DOMAIN, "owner": f"label {dice.random()}"}
-        Client(world, machine, "label", message)
+        Client(
+            world, machine, "label", {"name": dice.choice(NAMES), "domain": DOMAIN, "owner": f"label {dice.random()}"}
+        )
     elif kind == 4:
         # More shared locks of one name than there are lanes at first.
         name = dice.choice(NAMES)
         for _number in range(6):
-            message = {"name": name, "domain": DOMAIN, "wait": 3.0, "mode": "CR", "kind": PROCESS}
+            message: dict[str, Any] = {"name": name, "domain": DOMAIN, "wait": 3.0, "mode": "CR", "kind": PROCESS}
             world.after(3 + 4 * dice.random(), Client(world, machine, "take", message).die)
     elif kind == 8:
         # Whoever takes it meanwhile is told, or has it.
@@ -163,7 +164,11 @@ def _unusual(world: World, machine: Machine) -> None:
     else:
         if dice.random() < 0.7 and not _busy(world, machine, list(BY_STORED.values())):
             release_all(world, machine)
-        world.after(0.5 * dice.random(), Leaver, world, machine, 2 * dice.random())
+        world.after(0.5 * dice.random(), _leave, world, machine, 2 * dice.random())
+
+
+def _leave(world: World, machine: Machine, stays: float) -> None:
+    Leaver(world, machine, stays)
 
 
 def _has_some(world: World, machine: Machine, wanted: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ The real ones are locks/worker.py. A step that is a system call yields; what fol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding, modes, names
@@ -21,7 +21,7 @@ STEP = "step"
 SLEEP = "sleep"
 """A call into the lock manager: it sleeps while a node is being recovered."""
 
-Steps = Iterator[Any]
+Steps = Generator[Any, None, Any]
 
 
 def resources(stored: str, mode: str) -> list[tuple[str, int]]:
@@ -132,7 +132,7 @@ def convert(worker: Worker, job: effects.Convert) -> Steps:
         return {"error": "not held any more"}, []
     have = [descriptor.dup() for descriptor in old.descriptors]
     worker.descriptors += have
-    before = dict(zip(modes.LEVELS[modes.Mode(job.mode)], have))
+    before = dict(zip(modes.LEVELS[modes.Mode(job.mode)], have, strict=False))
     conversion = modes.conversion(modes.Mode(job.mode), modes.Mode(job.what["mode"]))
     new: dict[str, Descriptor] = {}
     for which, level in conversion.opened:

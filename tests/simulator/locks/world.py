@@ -218,7 +218,7 @@ class Keeper:
 
     def _answer(self, effect: effects.Answer) -> None:
         gift = self.gifts.pop(effect.gift, []) if effect.gift else []
-        if not effect.asker.answered(self, effect.message, gift):
+        if not _client(effect.asker).answered(self, effect.message, gift):
             for one in gift:
                 one.close()
             self.event("unheard", effect)
@@ -269,7 +269,7 @@ class Keeper:
         if self.alive:
             self.machine.unmount()
             self.event("closed")
-            effect.asker.answered(self, {"left": True}, [])
+            _client(effect.asker).answered(self, {"left": True}, [])
 
     def _audit(self, effect: effects.Audit) -> None:
         self.world.checks.audited(self, effect)
@@ -347,7 +347,7 @@ class Machine:
 
     def spoil(self) -> None:
         """A lock's message becomes one that nobody can read, as those of a later version are."""
-        locks = [slot.message["lock"].get("id") for slot in self.kept.values() if "lock" in (slot.message or {})]
+        locks = [(slot.message or {}).get("lock", {}).get("id") for slot in self.kept.values()]
         found = [
             (number, slot)
             for number, slot in self.kept.items()
@@ -360,7 +360,8 @@ class Machine:
             number, slot = self.world.dice.choice(found)
             self.world.note("%s slot %s is spoilt: %s", self.node, number, slot.message)
             self.world.checks.spoilt(self.node, slot)
-            slot.message = self.world.dice.choice([{"v": 99, "lock": slot.message}, {}, {"v": 1, "lock": {"id": 7}}])
+            unreadable: list[dict[str, Any]] = [{"v": 99, "lock": slot.message}, {}, {"v": 1, "lock": {"id": 7}}]
+            slot.message = self.world.dice.choice(unreadable)
 
     def start(self) -> None:
         if not self.down and (self.keeper is None or not self.keeper.alive):
@@ -500,3 +501,8 @@ class World:
         machine.down = False
         machine.keeper = None
         machine.start()
+
+
+def _client(asker: Any) -> Any:
+    """Who asked, as what it is here."""
+    return asker

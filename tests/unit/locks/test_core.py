@@ -317,7 +317,7 @@ def test_a_lock_of_a_control_group_ends_with_it(bench):
 
 def test_what_nobody_hears_is_released(bench):
     bench.take("me")
-    answer = [effect for effect in bench.win() if isinstance(effect, Answer)][0]
+    answer = next(effect for effect in bench.win() if isinstance(effect, Answer))
     assert bench.do(bench.core.unheard(bench.now, answer)) != []
     assert "a" in bench.job(effects.Forget).names
 

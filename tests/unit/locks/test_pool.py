@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
@@ -188,7 +189,7 @@ def test_workers_that_die_young_are_started_ever_more_rarely(monkeypatch):
         if len(started) == 4:
             break
     bench.end()
-    pauses = [later - earlier for earlier, later in zip(started, started[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
     assert len(pauses) == 3
     assert all(pause >= least for pause, least in zip(pauses, (0.4, 0.8, 1.6), strict=True))
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_taken_is_refused_with_the_reason(message, words):
         requests.take(message)
 
 
-@given(st.fixed_dictionaries({}, optional={key: JSON for key in KEYS}))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON)))
 def test_whatever_comes_is_read_or_refused_in_a_way_that_the_keeper_answers(message):
     try:
         want = requests.take(message)
