@@ -25,7 +25,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..base import files, wire
 from ..base.errors import O2cbError
-from ..marks import asking, local, page
+from ..marks import asking, page
 from ..marks.page import Page
 from ..marks.refusals import NoRecordError, RefusedError, RetakeError
 from ..o2cb import domains, heartbeats, isolation, observe
@@ -439,13 +439,9 @@ class Worker:
         return {}, []
 
     def _mark(self, job: effects.Mark) -> Result:
-        """In place: a full disk stops no lock."""
-        own = local.File(rules.MARK)
-        try:
-            own.write(own.local._replace(mark=job.token))
-            return {"mark": own.local.mark}, []
-        finally:
-            own.close()
+        """The recorder alone writes this node's file."""
+        self._asker.ask({"verb": "keep", "token": job.token})
+        return {"mark": job.token}, []
 
 
 def _peek(slot: int) -> list[int]:

@@ -39,6 +39,9 @@ from .rules import Asked, Ledger, Read, Reading, Steps
 SECONDS = 8.0
 """Deadline of one reading or writing. A healthy disk takes milliseconds, one that fails over its paths some seconds."""
 
+SHAPE_SECONDS = 10.0
+"""Seconds between two looks at the cluster's nodes and regions."""
+
 CATCH_UP_SECONDS = 180.0
 """Seconds between two times of catching up."""
 
@@ -165,8 +168,15 @@ class Server:
     Instead of any answer: {"error": TEXT, "kind": "refused", "retake" or "none"}.
     """
 
-    def __init__(self, recorder: Recorder, path: str = SOCKET, lifeline: int = -1) -> None:
-        """`lifeline`: a descriptor whose end is the end of this process."""
+    def __init__(
+        self,
+        recorder: Recorder,
+        path: str = SOCKET,
+        lifeline: int = -1,
+        shape: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`lifeline`: a descriptor whose end is the end of this process. `shape` tells what the record depends on."""
+        self._shape, self._first, self._look = shape, shape(), clock() + SHAPE_SECONDS
         self.recorder = recorder
         self._lifeline = lifeline
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -179,7 +189,7 @@ class Server:
         self._clients: dict[int, socket.socket] = {}
 
     def serve(self) -> None:
-        """Until the lifeline ends."""
+        """Until the lifeline ends, or the cluster has other nodes, regions or timeouts: then another is started."""
         recorder = self.recorder
         recorder.catch_up()
         while True:
@@ -189,9 +199,13 @@ class Server:
                     poll.register(number, select.POLLIN)
             for number in recorder.regions.descriptors():
                 poll.register(number, select.POLLIN)
-            ready = {number for number, _event in poll.poll(max(0.0, recorder.due - clock()) * 1000)}
+            ready = {number for number, _event in poll.poll(max(0.0, min(recorder.due, self._look) - clock()) * 1000)}
             if self._lifeline in ready:
                 return
+            if clock() >= self._look:
+                self._look = clock() + SHAPE_SECONDS
+                if self._shape() != self._first:
+                    return
             recorder.regions.pump()
             if self._listener.fileno() in ready:
                 client, _address = self._listener.accept()
@@ -285,10 +299,20 @@ def main(lifeline: int = 0) -> int:
         raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
     recorder = assemble(live, local.File())
     try:
-        Server(recorder, lifeline=lifeline).serve()
+        Server(recorder, lifeline=lifeline, shape=shape).serve()
     finally:
         recorder.regions.close()
     return 0
+
+
+def shape() -> object:
+    """What the record of this cluster depends on: its nodes, its regions that have started, its dead time."""
+    live = observe.live(())
+    if live is None:
+        return None
+    nodes = sorted(node.number for node in live.cluster.nodes)
+    started = sorted(region.uuid for region in live.regions if region.started)
+    return (nodes, started, live.cluster.timeouts.heartbeat_dead_threshold)
 
 
 def wait_for(path: str = SOCKET, seconds: float = 10.0) -> None:
