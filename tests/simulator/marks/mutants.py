@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import rules
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import BLANK, FOREIGN, VALID, Slot, View
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.refusals import RefusedError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     Asked,
     Lane,
     Ledger,
     Read,
     Reading,
-    RefusedError,
 )
 from simulator.marks.world import Node, Region, World
 

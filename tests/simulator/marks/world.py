@@ -33,14 +33,13 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import (
     View,
     majority,
 )
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.refusals import RefusedError, RetakeError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     Asked,
     Lane,
     Ledger,
     Read,
     Reading,
-    RefusedError,
-    RetakeError,
     Write,
 )
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.blocks import Beat
