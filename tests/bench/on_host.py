@@ -24,8 +24,8 @@ _numbers = itertools.count()
 def patch() -> None:
     """dlmfs' mounts are directories, and there is no cluster."""
     from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import mount, rules, worker
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import page, recorder
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import NoRecordError
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import asking, page
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.refusals import NoRecordError
 
     def create() -> mount.Mount:
         path = HERE / f"mount-{os.getpid()}-{next(_numbers)}"
@@ -53,7 +53,7 @@ def patch() -> None:
         return self._new_lane(job.domain, job.lane, job.slot, 1)
 
     mount.create = create
-    recorder.Asker = Asker  # type: ignore[misc,assignment]
+    asking.Asker = Asker  # type: ignore[misc,assignment]
     rules.MARK = str(HERE / "token")
     worker.Worker._join = join  # type: ignore[method-assign]
     worker.Worker._clocks = lambda _self: Clocks()  # type: ignore[method-assign,assignment,return-value]

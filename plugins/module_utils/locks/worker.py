@@ -25,9 +25,9 @@ from typing import Any, Dict, List, Tuple
 
 from ..base import files, wire
 from ..base.errors import O2cbError
-from ..marks import local, page, recorder
+from ..marks import asking, local, page
 from ..marks.page import Page
-from ..marks.rules import NoRecordError, RefusedError, RetakeError
+from ..marks.refusals import NoRecordError, RefusedError, RetakeError
 from ..o2cb import domains, heartbeats, isolation, observe
 from ..o2cb.blocks import Beats
 from ..o2cb.state import Live
@@ -67,7 +67,7 @@ class Worker:
         self._lanes: dict[int, int] = {}
         self._slots: dict[int, socket.socket] = {}
         self._clock = Clock()
-        self._asker = recorder.Asker()
+        self._asker = asking.Asker()
         self._boot = (files.read("/proc/sys/kernel/random/boot_id") or "").replace("-", "")[:16]
         self._jobs = {
             "Join": self._join,

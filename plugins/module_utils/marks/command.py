@@ -23,13 +23,14 @@ from ..o2cb import observe
 from ..o2cb.state import Live
 from . import creating, local, page
 from .recorder import Recorder, assemble
-from .rules import Asked, RefusedError
+from .refusals import RefusedError
+from .rules import Asked
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="o2cb.pyz record", description=(__doc__ or "").partition("\n\n")[2])
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("verb", choices=["show", "create", "raise", "try"])
+    parser.add_argument("verb", choices=["show", "mark", "create", "raise", "try"])
     parser.add_argument("number", nargs="?", type=int, metavar="TOKEN or COUNT")
     options = parser.parse_args(arguments)
     if options.verb == "raise" and options.number is None:
@@ -40,8 +41,11 @@ def main(arguments: Sequence[str]) -> int:
             raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
         if options.verb == "show":
             return _show(live)
+        if options.verb == "mark":
+            sys.stdout.write(f"{creating.own_mark()}\n")
+            return 0
         if options.verb == "create":
-            return _create(live)
+            return _create(live, options.number or 0)
         return _raise(live, options.number) if options.verb == "raise" else _try(live, options.number or 100)
     except (O2cbError, OSError) as error:
         _fail(str(error))
@@ -69,8 +73,8 @@ def _show(live: Live) -> int:
     return 0
 
 
-def _create(live: Live) -> int:
-    written = creating.create(live, creating.known_here())
+def _create(live: Live, above: int) -> int:
+    written = creating.create(live, creating.known_here(above))
     sys.stdout.write("".join(f"{uuid}  has a header now\n" for uuid in written) or "every region has its header\n")
     return 0
 

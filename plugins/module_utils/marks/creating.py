@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 from ..base import deadline
 from ..base.errors import O2cbError, join_problems
-from ..o2cb import devices, direct, superblock
+from ..o2cb import blocks, devices, direct, heartbeats, superblock
 from ..o2cb.direct import ALIGNMENT, Extent
 from ..o2cb.state import Live
-from . import disks, place
+from . import disks, local, place
 from .disks import Disks
 from .format import LATER, Header, View, encode_header, majority
 from .place import Place
@@ -159,15 +159,47 @@ def strangers(live: Live, views: Mapping[str, View]) -> dict[str, list[int]]:
     }
 
 
+def missing(nodes: Mapping[int, str], alive: Mapping[str, set[int]], wanted: Sequence[str], first: bool) -> str:
+    """Who does not beat on a region that is to get a header, in words; empty when all do. Pure.
+
+    A node that beats there has the region in its cluster.conf. For the record's beginning every node of the cluster is
+    needed, else those that beat anywhere: one that is down has to agree about the regions before it can join a domain.
+    """
+    anywhere = set(nodes) if first else set().union(*alive.values())
+    problems = []
+    for uuid in wanted:
+        names = [nodes[number] for number in sorted(anywhere - alive.get(uuid, set())) if number in nodes]
+        if names:
+            problems.append(f"{', '.join(names)} does not heartbeat on region {uuid}")
+    return join_problems(problems)
+
+
+def beating(live: Live) -> dict[str, set[int]]:
+    """The nodes that are proved alive, by region. Takes two beats."""
+    numbers = [node.number for node in live.cluster.nodes]
+    before = heartbeats.read(live.regions, numbers).beats
+    time.sleep(blocks.PROBE_SECONDS)
+    after = heartbeats.read(live.regions, numbers).beats
+    return {uuid: set(blocks.alive(before[uuid], after[uuid])) for uuid in before.keys() & after.keys()}
+
+
 def create(live: Live, known: Known) -> list[str]:
     """Give every region that needs one its header. Returns those that got one, and reads all back.
 
-    To be called on one node, when all nodes of the cluster are online and know the record.
+    To be called on one node, when all nodes of the cluster know the record. Raises O2cbError for nodes that do not beat
+    where they must.
     """
     regions = [region.uuid for region in live.regions]
     reading, places = look(live)
     headers = plan(live.cluster.name, regions, reading, known)
     if headers:
+        first = sum(view.answers for view in reading.views.values()) < majority(regions)
+        names = {node.number: node.name for node in live.cluster.nodes}
+        problem = missing(names, beating(live), sorted(headers), first)
+        if problem:
+            raise O2cbError(f"the record of tokens is made when all nodes beat on all regions: {problem}")
+        reading, places = look(live)  # M is read after every node has the region.
+        headers = plan(live.cluster.name, regions, reading, known)
         write(headers, places, strangers(live, reading.views))
         reading, places = look(live)
         wrong = [uuid for uuid, header in headers.items() if reading.views[uuid].header != header]
@@ -176,13 +208,15 @@ def create(live: Live, known: Known) -> list[str]:
     return sorted(headers)
 
 
-def known_here() -> Known:
-    """What this node alone knows. The play collects it from all."""
-    from . import local
+def known_here(above: int = 0) -> Known:
+    """What this node knows, and the largest mark of the others' own files. Their clocks show in their beats."""
+    return Known([own_mark(), above], [time.time()])
 
-    mark = 0
-    if os.path.exists(local.PATH):
-        file = local.File()
-        mark = file.local.mark
-        file.close()
-    return Known([mark], [time.time()])
+
+def own_mark() -> int:
+    """The mark in this node's own file; 0 when there is none."""
+    if not os.path.exists(local.PATH):
+        return 0
+    file = local.File()
+    file.close()
+    return file.local.mark

@@ -39,6 +39,7 @@ from ..o2cb.direct import ALIGNMENT
 from . import format, place
 from .aio import Buffer, Queue, Unsupported, refused
 from .format import Slot, View
+from .page import clock
 from .place import Place
 from .rules import Lane, Read, Reading, Write
 
@@ -66,11 +67,6 @@ class Sectors(NamedTuple):
 
     view: View
     beats: dict[int, Beat]
-
-
-def clock() -> float:
-    """Seconds that go on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Region:
@@ -118,8 +114,13 @@ class Region:
         return bytes(view)
 
     def _open(self) -> int:
-        """Its descriptor; the volume on the device must still be the region."""
+        """Its descriptor; the volume on the device must still be the region.
+
+        While a write of an earlier process is under way nothing is read: what lands after a look at it would be news.
+        """
         if self._descriptor < 0:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             descriptor = os.open(self._path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC | self._flags)
             try:
                 view = memoryview(self._buffer)[: superblock.READ_BYTES]
@@ -174,8 +175,7 @@ def serve(sock: socket.socket, region: Region) -> None:
                 region.write(offset, body[8:])
         except OSError as error:
             code = error.errno or errno.EIO
-            if code != errno.EWOULDBLOCK:
-                region.close()
+            region.close()
         message = _ANSWER.pack(number, code, len(answer))
         try:
             _send(sock, message, region.news())
@@ -470,13 +470,14 @@ class Disks:
         self._found = {}
         self._begin(number, place.NODES if wish.whole else self._nodes)
 
+        def everything() -> bool:
+            return not any(hand.will_read(number) for hand in self.hands)
+
         def enough() -> bool:
-            if not any(hand.will_read(number) for hand in self.hands):
-                return True
             good = sum(uuid in wish.among and counts(found.view) for uuid, found in self._found.items())
             return not wish.everyone and good >= needed
 
-        self._wait(enough, clock() + seconds)
+        self._wait(enough, everything, clock() + seconds)
         problems = {
             hand.where.uuid: hand.problem or f"it did not answer within {seconds:g} s"
             for hand in self.hands
@@ -533,12 +534,12 @@ class Disks:
         def done() -> list[str]:
             return [h.where.uuid for h in writing if h.lane.written >= wish.slots[h.where.uuid].sequence]
 
-        def enough() -> bool:
-            return len(done()) >= needed or not any(
+        def everything() -> bool:
+            return not any(
                 h.lane.under_way is not None and h.lane.written < wish.slots[h.where.uuid].sequence for h in writing
             )
 
-        self._wait(enough, clock() + seconds)
+        self._wait(lambda: len(done()) >= needed, everything, clock() + seconds)
         return frozenset(done())
 
     def descriptors(self) -> list[int]:
@@ -567,12 +568,17 @@ class Disks:
                 self._found[hand.where.uuid] = result[1]
         return bool(ready)
 
-    def _wait(self, enough: Callable[[], bool], until: float) -> None:
-        while not enough():
-            left = until - clock()
-            if left <= 0:
+    def _wait(self, enough: Callable[[], bool], everything: Callable[[], bool], until: float) -> None:
+        """Wait until it is enough, and then for the rest as long again: a healthy disk is no slower than the others."""
+        began = clock()
+        while not everything():
+            now = clock()
+            if enough():
+                until = min(until, now + (now - began))
+                began, enough = now, _never
+            if now >= until:
                 return
-            self.pump(left)
+            self.pump(until - now)
 
     def hung(self, longer: float) -> dict[str, float]:
         """The regions that have not answered for so many seconds, and for how long."""
@@ -583,6 +589,10 @@ class Disks:
         for hand in self.hands:
             hand.close()
         reap()
+
+
+def _never() -> bool:
+    return False
 
 
 def hands(places: Sequence[Place]) -> list[Hand]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 import zlib
 from typing import NamedTuple
 
@@ -33,6 +34,11 @@ class Page(NamedTuple):
     reading: int = 0
     mark: int = 0
     seconds: float = 0.0
+
+
+def clock() -> float:
+    """Seconds that go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def create(path: str = PATH) -> int:

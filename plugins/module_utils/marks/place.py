@@ -24,7 +24,7 @@ beats, not how far the file goes.
 from __future__ import annotations
 
 import struct
-from typing import Generator, NamedTuple
+from typing import Generator, NamedTuple, Tuple
 
 from ..base.errors import O2cbError
 from ..o2cb.state import LiveRegion
@@ -43,7 +43,7 @@ _INLINE_DATA = 0x1
 _HEARTBEAT_FLAG = 0x200
 _NAME = b"heartbeat"
 
-Block = Generator[int, bytes, "tuple[int, int]"]
+Block = Generator[int, bytes, Tuple[int, int]]
 
 
 class Place(NamedTuple):

@@ -8,12 +8,10 @@ It holds no lock and nothing of dlmfs: only a process for each region (`disks`).
 one batch at a time; what comes meanwhile is the next batch, so a hundred locks cost one reading. It shows its committed
 mark on the `page`, by which most tokens need it not at all, and ends with the process that started it.
 
-What a worker does:
+What workers ask of it is in `asking`.
 
-    asker = Asker()
-    seen = asker.before()                   # before each try for the lock; reads when the last reading is old
-    ... try for the lock, read its value block ...
-    token = asker.token(previous, granted, seen)      # RetakeError: release, and try again; NoRecordError: clocks
+Where there is no record, each of these reads the regions anew: one may be made at any moment, and then no node may go
+by clocks any more, once it was granted a lock after that.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from ..base import files
@@ -32,22 +30,18 @@ from ..base.errors import O2cbError
 from ..o2cb import devices, observe
 from ..o2cb.state import Live
 from . import disks, local, page, place
-from .disks import Disks, clock
-from .page import Page
-from .rules import Asked, Ledger, NoRecordError, Read, Reading, RefusedError, RetakeError, Steps
-
-SOCKET = "/run/o2keep/record"
+from .asking import MOST_BYTES, SOCKET
+from .disks import Disks
+from .page import Page, clock
+from .refusals import NoRecordError, RefusedError, RetakeError
+from .rules import Asked, Ledger, Read, Reading, Steps
 
 SECONDS = 8.0
 """Deadline of one reading or writing. A healthy disk takes milliseconds, one that fails over its paths some seconds."""
 
-FRESH_SECONDS = 3.0
-"""A reading before a try may be so old: far below half the shortest dead time."""
-
 CATCH_UP_SECONDS = 180.0
 """Seconds between two times of catching up."""
 
-_MOST_BYTES = 65536
 
 Outcome = TypeVar("Outcome")
 
@@ -161,7 +155,8 @@ class Server:
         {"verb": "sign", "asked": [[PREVIOUS or null, GRANTED, SINCE], ...]}
                                                     {"tokens": [NUMBER or {"retake": WHY}, ...]}
         {"verb": "refresh"}                         {}
-        {"verb": "reach", "token": NUMBER}          {}
+        {"verb": "reach", "token": NUMBER}          {}      the mark, ahead of tokens about as large
+        {"verb": "keep", "token": NUMBER}           {}      the mark in this node's own file, for tokens of clocks
         {"verb": "look"}                            {"generation": NUMBER, "digest": TEXT, "split": [NODE, ...]}
         {"verb": "publish", "generation": NUMBER, "digest": TEXT}
                                                     {}
@@ -210,7 +205,7 @@ class Server:
         signing: list[tuple[int, list[Asked]]] = []
         for number in ready:
             try:
-                data = self._clients[number].recv(_MOST_BYTES)
+                data = self._clients[number].recv(MOST_BYTES)
             except OSError:
                 data = b""
             if not data:
@@ -248,6 +243,8 @@ class Server:
             recorder.run(ledger.refresh())
         elif verb == "reach":
             recorder.run(ledger.reach(int(request["token"])))
+        elif verb == "keep":
+            self._keep(int(request["token"]))
         elif verb == "publish":
             recorder.run(ledger.publish(int(request["generation"]), str(request["digest"])))
         elif verb == "look":
@@ -263,6 +260,14 @@ class Server:
             raise RefusedError(f"there is no verb {verb!r}")
         return {}
 
+    def _keep(self, token: int) -> None:
+        own = self.recorder.own
+        try:
+            if token > own.local.mark:
+                own.write(own.local._replace(mark=token))
+        except OSError as error:
+            raise RefusedError(f"{local.PATH}: {error.strerror}: a later token might fall") from None
+
     def _send(self, number: int, answer: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self._clients[number].send(json.dumps(answer).encode())
@@ -271,84 +276,6 @@ class Server:
 def _error(error: O2cbError) -> dict[str, Any]:
     kind = "none" if isinstance(error, NoRecordError) else "retake" if isinstance(error, RetakeError) else "refused"
     return {"error": str(error), "kind": kind}
-
-
-class Asker:
-    """A worker's side. It may be kept between jobs; it connects when it first has to."""
-
-    def __init__(self, path: str = SOCKET, page_path: str = page.PATH, seconds: float = 4 * SECONDS) -> None:
-        self._path, self._page_path, self._seconds = path, page_path, seconds
-        self._sock: socket.socket | None = None
-        self._page = -1
-
-    def before(self, fresh: float = FRESH_SECONDS) -> Page:
-        """What is known before a try for a lock; with a new reading when the last one is older than `fresh` seconds.
-
-        Never raises for the state of the record: what is wrong with it shows when a token has to be had.
-        """
-        seen = self.look()
-        if seen.state == page.NONE or (seen.state == page.RECORD and clock() - seen.seconds < fresh):
-            return seen
-        with contextlib.suppress(RefusedError, NoRecordError):
-            self.ask({"verb": "refresh"})
-        return self.look()
-
-    def look(self) -> Page:
-        """One system call."""
-        if self._page < 0:
-            try:
-                self._page = os.open(self._page_path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                return Page()
-        return page.look(self._page)
-
-    def token(self, previous: int | None, granted: int, seen: Page) -> int:
-        """The token of a lock that is held. `seen` is from before it was tried for.
-
-        Raises RetakeError: release the lock and acquire it anew. RefusedError: there is none now. NoRecordError.
-        """
-        (token,) = self.tokens([(previous, granted)], seen)
-        if isinstance(token, RefusedError):
-            raise token
-        return token
-
-    def tokens(self, locks: Sequence[tuple[int | None, int]], seen: Page) -> list[int | RefusedError]:
-        """The tokens of many locks, of which the value block's token and the largest one granted here are given."""
-        if all(previous is not None and previous < seen.mark for previous, _granted in locks):
-            return [(previous or 0) + 1 for previous, _granted in locks]
-        asked = [[previous, granted, seen.reading] for previous, granted in locks]
-        found = self.ask({"verb": "sign", "asked": asked})["tokens"]
-        return [token if isinstance(token, int) else RetakeError(token["retake"]) for token in found]
-
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """One request. Raises RefusedError, RetakeError or NoRecordError."""
-        try:
-            if self._sock is None:
-                self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-                self._sock.settimeout(self._seconds)
-                self._sock.connect(self._path)
-            self._sock.send(json.dumps(request).encode())
-            data = self._sock.recv(_MOST_BYTES)
-            if not data:
-                raise ConnectionResetError("it has ended")
-        except OSError as error:
-            self.close()
-            raise RefusedError(
-                f"the process that keeps the record on disk does not answer ({error}): see `journalctl -u o2keep`"
-            ) from None
-        answer: dict[str, Any] = json.loads(data)
-        if "error" in answer:
-            kinds: dict[str, Callable[[str], O2cbError]] = {"none": NoRecordError, "retake": RetakeError}
-            raise kinds.get(answer["kind"], RefusedError)(answer["error"])
-        return answer
-
-    def close(self) -> None:
-        if self._sock is not None:
-            self._sock.close()
-            self._sock = None
-        if self._page >= 0:
-            os.close(self._page)
-            self._page = -1
 
 
 def main(lifeline: int = 0) -> int:

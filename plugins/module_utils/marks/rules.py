@@ -24,8 +24,10 @@ R5  After that, and after every reading that decided a token, comes the pause ch
 R6  A token that is not above the mark that was committed before the lock was tried for needs neither reading nor
     check: whoever gets the lock after this node reads that mark.
 R7  One write at a time for a region (`Lane`). One that does not return is not repeated: it may land later, over a newer
-    one. A mark never falls on a region, and never below one that was tried before.
-R8  Catching up: at the start and every few minutes each node writes M into its own slot where a region is behind. So a
+    one. A mark never falls on a region: it is not below any that was tried, or that was read there, and a region is
+    read before its first write, when no write of an earlier life is under way any more, and again after a write that
+    it has not acknowledged.
+R8  Catching up: at the start and every few minutes each node writes M into its own slot where that is below it. So a
     region that was away has all marks again, those of dead nodes too, before the next one fails. The own mark stands
     for those of others then: what a node has once read is part of R3 for all its life.
 R9  Which *definitions* a node has stands in its slot as well, as generation and digest: the largest generation of a
@@ -47,6 +49,7 @@ from typing import FrozenSet, Generator, Mapping, NamedTuple, Sequence, TypeVar,
 from ..base.errors import O2cbError
 from ..o2cb.blocks import Beat
 from .format import BLANK, Header, Slot, View, majority
+from .refusals import NoRecordError, RefusedError, RetakeError
 
 STEP = 1000
 """Tokens by which a mark is ahead of the token that raised it. At 10,000 locks a second on one name it lasts 0.1 s; a
@@ -60,18 +63,6 @@ BEATS_APART = 3
 
 HISTORY_SECONDS = 1.0
 """Readings with the same beats are one entry of the history for so long."""
-
-
-class RefusedError(O2cbError):
-    """No token can be answered now; the text says why, and what helps."""
-
-
-class RetakeError(RefusedError):
-    """This grant cannot be told from one that is over: release the lock and acquire it anew. It costs a millisecond."""
-
-
-class NoRecordError(O2cbError):
-    """There is no record on these regions: clocks decide."""
 
 
 class Reading(NamedTuple):
@@ -204,6 +195,7 @@ class Ledger:
         self.definitions = Definitions(0, "", ())
         self.sequence = sequence
         self.writable: frozenset[str] = frozenset()
+        """Regions with a header whose slot of this node is known, as far as they were read in this life."""
         self._history: deque[Entry] = deque()
 
     # What is asked for
@@ -245,12 +237,12 @@ class Ledger:
             for uuid, view in reading.views.items()
             if view.header is not None
             and set(view.bad) <= {self.node}
-            and (self.node in view.bad or view.top() < self._top(reading))
+            and (self.node in view.bad or view.mark(self.node) < self._top(reading))
         )
         if not behind:
             return
         self.tried = mark
-        yield Write(self._slots(mark, behind))
+        yield from self._write(mark, behind)
         reading = yield from self._read(Read(frozenset(self.regions), everyone=True))
         if len(self._verified(reading, frozenset(self.regions), mark)) >= self.needed():
             self.mark = max(self.mark, mark)
@@ -322,7 +314,8 @@ class Ledger:
             )
         self.seen = True
         self.lower = max(self.lower, self._others(reading))
-        self.writable = frozenset(uuid for uuid, view in reading.views.items() if view.header is not None)
+        for uuid, view in reading.views.items():
+            self._write_to(uuid, view.header is not None and uuid in self._set)
         slots = [view.slots[self.node] for view in reading.views.values() if self.node in view.slots]
         self.tried = max([self.tried, *(slot.mark for slot in slots)])
         self.sequence = max([self.sequence, *(slot.sequence for slot in slots)])
@@ -371,8 +364,7 @@ class Ledger:
     def _commit(self, mark: int) -> Steps[Reading]:
         """R4: have this mark, or a larger one, on a majority. Returns the reading that proves it."""
         mark = self.tried = max(mark, self.tried, self.lower)
-        acknowledged = yield Write(self._slots(mark, self.writable))
-        assert isinstance(acknowledged, frozenset)
+        acknowledged = yield from self._write(mark, self.writable)
         if len(acknowledged) < self.needed():
             raise self._uncommitted(mark, len(acknowledged))
         last = yield from self._read(Read(acknowledged))
@@ -381,6 +373,20 @@ class Ledger:
             raise self._uncommitted(mark, len(verified))
         self.mark = max(self.mark, mark)
         return last
+
+    def _write(self, mark: int, regions: frozenset[str]) -> Steps[frozenset[str]]:
+        """R7: a region that has not acknowledged is read before it is written again.
+
+        What it holds by then may be more than this mark: the write of an earlier life that has landed since.
+        """
+        acknowledged = yield Write(self._slots(mark, regions))
+        assert isinstance(acknowledged, frozenset)
+        for uuid in regions - acknowledged:
+            self._write_to(uuid, False)
+        return acknowledged
+
+    def _write_to(self, uuid: str, allowed: bool) -> None:
+        self.writable = self.writable | {uuid} if allowed else self.writable - {uuid}
 
     def _verified(self, reading: Reading, among: frozenset[str], mark: int) -> list[str]:
         """The regions that answer and have it."""

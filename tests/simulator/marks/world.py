@@ -190,6 +190,8 @@ class World:
         self.flights: list[Flight] = []
         self.locks = [Lock() for _number in range(LOCKS)]
         self.committed = 0
+        self.marks: dict[int, int] = {}
+        """By node."""
         """The largest mark that any node had on a majority and knew of."""
         self.generation = 0
         self.damaged: set[str] = set()
@@ -359,7 +361,7 @@ class World:
         for uuid in order:
             region = self.by_uuid(uuid)
             yield from self.pause(node)
-            if node.number in region.gone:
+            if node.number in region.gone or self.is_locked(node, region):
                 problems[uuid] = "Input/output error"
                 continue
             views[uuid] = region.view()
@@ -415,8 +417,8 @@ class World:
         return sum(node.ledger.counts(view) for view in reading.views.values()) >= node.ledger.needed()
 
     def _publish(self, node: Node) -> None:
-        if node.ledger.mark > self.committed:
-            self.committed = node.ledger.mark
+        self.committed = max(self.committed, node.ledger.mark)
+        self.marks[node.number] = max(self.marks.get(node.number, 0), node.ledger.mark)
         node.local = max(node.local, node.ledger.mark)
         node.page = (node.page[0], node.ledger.mark)
 
@@ -530,12 +532,22 @@ class World:
     # Faults
 
     def whole(self) -> bool:
-        """Every region answers and has all marks, and every node has the same regions."""
-        top = max(self.committed, *(region.view().top() for region in self.regions))
-        return (
-            all(region.view().answers and region.view().top() >= top for region in self.regions)
-            and self.exchange is None
+        """Every region answers, and has every mark, as far as a node that does not read its own does not know it."""
+        marks = dict(self.marks)
+        for region in self.regions:
+            for number, slot in region.slots.items():
+                marks[number] = max(marks.get(number, 0), slot.mark)
+        return self.exchange is None and all(
+            region.view().answers and all(self._tells(region, node, marks) for node in self.nodes)
+            for region in self.regions
         )
+
+    def _tells(self, region: Region, reader: Node, marks: dict[int, int]) -> bool:
+        others = max((mark for number, mark in marks.items() if number != reader.number), default=0)
+        known = reader.ledger.lower if reader.up and reader.ledger.started else 0
+        said = [slot.mark for number, slot in region.slots.items() if number != reader.number or not known]
+        floor = region.header.floor if region.header else 0
+        return max([known, floor, *said]) >= others and region.view().top() >= max(marks.values(), default=0)
 
     def crash(self, node: Node) -> None:
         """Power cut. A write under way lands, or does not, or is torn."""

@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.base.errors import O2cbError
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import (
+    asking,
     creating,
     disks,
     format,
@@ -32,9 +33,11 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.recorder import R
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     Asked,
     Ledger,
+    NoRecordError,
     Read,
     Reading,
     RefusedError,
+    RetakeError,
     Write,
 )
 
@@ -155,6 +158,17 @@ def test_a_write_of_a_life_before_that_has_not_returned_keeps_this_one_from_writ
     assert regions.write(slots(7001, 2), 5, 3) == EVERY
 
 
+def test_nothing_is_read_while_a_write_of_a_life_before_is_under_way(regions, tmp_path):
+    (tmp_path / "locks").mkdir()
+    lock = os.open(tmp_path / "locks" / UUIDS[0], os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    found = read(regions, everyone=True)
+    assert set(found.views) == {UUIDS[1], UUIDS[2]}
+    assert "earlier process" in found.problems[UUIDS[0]]
+    os.close(lock)
+    assert set(read(regions, everyone=True).views) == EVERY
+
+
 def test_a_process_that_ends_is_started_again(regions):
     read(regions, everyone=True)
     os.kill(regions.hands[0].pid, signal.SIGKILL)
@@ -215,19 +229,42 @@ def test_workers_ask_by_a_socket(keeps, tmp_path):
         finally:
             os._exit(0)
     os.close(reader)
-    asker = recorder.Asker(str(tmp_path / "socket"), str(tmp_path / "page"), seconds=10)
+    asker = asking.Asker(str(tmp_path / "socket"), str(tmp_path / "page"), seconds=10)
     recorder.wait_for(str(tmp_path / "socket"))
     seen = asker.before()
     first = asker.token(None, 0, seen)
     assert asker.token(first, first, asker.before()) == first + 1
     assert asker.tokens([(None, first + 1)] * 3, asker.before()) == [first + 2] * 3
     assert asker.ask({"verb": "state"})["problem"] == ""
+    asker.ask({"verb": "keep", "token": 10**9})
+    assert local.File(str(tmp_path / "token")).local.mark == 10**9
     os.close(writer)
     assert os.waitpid(pid, 0)[0] == pid
 
 
+def test_a_record_that_is_made_counts_for_the_next_lock(regions, tmp_path, places):
+    """However long a node has gone by clocks: it looks each time, after the grant."""
+    for where in places:
+        with (tmp_path / where.uuid).open("r+b") as file:
+            file.seek(where.record(0)[0])
+            file.write(bytes(512))
+    own = local.File(str(tmp_path / "token"))
+    keeps = Recorder(Ledger(1, "00" * 16, UUIDS, 62000), regions, page.create(str(tmp_path / "page")), own)
+    for previous in (None, 7):
+        with pytest.raises(NoRecordError):
+            keeps.run(keeps.ledger.sign([Asked(previous, 0, 0)]))
+        assert keeps.shown.state == page.NONE
+    for where in places:
+        with (tmp_path / where.uuid).open("r+b") as file:
+            file.seek(where.record(0)[0])
+            file.write(format.encode_header(Header(where.uuid, "lab", 1, FLOOR), 512))
+    (answer,) = keeps.run(keeps.ledger.sign([Asked(None, 0, 0)]))
+    assert isinstance(answer, RetakeError)
+    assert keeps.run(keeps.ledger.sign([Asked(None, 0, keeps.shown.reading)])) == [FLOOR + 2]
+
+
 def test_a_known_token_needs_nobody_below_the_mark_of_before_the_try(tmp_path):
-    asker = recorder.Asker(str(tmp_path / "nobody"), str(tmp_path / "page"))
+    asker = asking.Asker(str(tmp_path / "nobody"), str(tmp_path / "page"))
     seen = page.Page(page.RECORD, 7, 9000, 0.0)
     assert asker.token(8999, 0, seen) == 9000
     with pytest.raises(RefusedError, match="does not answer"):
@@ -272,3 +309,21 @@ def test_nothing_is_made_where_most_regions_have_no_room(regions):
     found = found._replace(views={UUIDS[0]: format.View(format.BLANK, None, {}, {})}, placeless=frozenset(UUIDS[1:]))
     with pytest.raises(O2cbError, match="clocks decide"):
         creating.plan("lab", UUIDS, found, creating.Known([], []))
+
+
+NODES = {1: "node1", 2: "node2"}
+
+
+@pytest.mark.parametrize(
+    ("alive", "first", "problem"),
+    [
+        ({UUIDS[0]: {1, 2}}, True, ""),
+        ({UUIDS[0]: {1}}, True, "node2 does not heartbeat"),
+        ({UUIDS[0]: {1}}, False, ""),
+        ({UUIDS[0]: {1}, UUIDS[1]: {1, 2}}, False, "node2 does not heartbeat"),
+        ({}, True, "node1, node2 does not heartbeat"),
+    ],
+)
+def test_a_header_needs_every_node_to_beat_on_its_region(alive, first, problem):
+    found = creating.missing(NODES, alive, UUIDS[:1], first)
+    assert found.startswith(problem) if problem else found == ""

@@ -311,7 +311,18 @@ def test_a_region_that_was_away_gets_the_marks_of_dead_nodes_too(disks):
     disks.views[A], disks.views[B] = view(A, {2: 9000}), view(B, {2: 9000})
     disks.run(ledger().catch_up())
     assert disks.views[C].mark(1) == 9000
-    assert disks.views[A].mark(1) == 0, "where nothing is missing nothing is written"
+    assert disks.views[A].mark(1) == 9000
+    disks.log.clear()
+    disks.run(ledger().catch_up())
+    assert disks.log == ["read"], "where nothing is missing nothing is written"
+
+
+def test_the_own_mark_comes_to_every_region_also_where_another_node_has_one_as_large(disks):
+    """Node 2 does not count its own mark: on C it would not see that node 1 has one too."""
+    for uuid in (A, B, C):
+        disks.views[uuid] = view(uuid, {2: 9000} if uuid == C else {1: 9000, 2: 9000})
+    disks.run(ledger().catch_up())
+    assert disks.views[C].mark(1) == 9000
 
 
 def test_a_torn_own_slot_is_mended(disks):
@@ -377,3 +388,46 @@ def test_one_generation_with_two_digests_is_a_split(disks):
 def test_a_header_of_a_region_that_joins_has_the_largest_floor():
     headers = [Header(A, "lab", 4, 7000), Header(B, "lab", 6, 5000)]
     assert rules.admission(C, "lab", 6500, headers) == Header(C, "lab", 7, 7000)
+
+
+def test_a_mark_that_was_carried_for_another_node_still_counts_when_that_one_is_lost(disks):
+    """Node 2's mark was on A alone and came to the others by this node's own slot; then A is set back."""
+    for kind, right in ((Ledger, True), (mutants.ForgetsWhatItCarries, False)):
+        disks.views = {A: view(A, {2: 9000}), B: view(B), C: view(C)}
+        own = begun(disks, kind=kind)
+        disks.run(own.catch_up())
+        assert disks.views[C].mark(1) == 9000
+        disks.views[A] = view(A)
+        assert (token(disks, own) > 9000) is right
+
+
+def test_a_region_is_not_written_before_it_was_read(disks):
+    disks.gone = {C}
+    own = begun(disks)
+    token(disks, own)
+    disks.gone = set()
+    disks.views[C] = view(C, {1: 50_000})
+    assert token(disks, own, previous=own.mark) > FLOOR
+    assert disks.views[C].mark(1) >= 50_000
+
+
+def test_a_region_that_did_not_acknowledge_is_read_before_it_is_written_again(disks):
+    own = begun(disks)
+    disks.deaf = {C}
+    token(disks, own)
+    disks.deaf = set()
+    assert own.writable == {A, B, C}, "it was read after the write"
+    disks.gone = {C}
+    token(disks, own, previous=own.mark)
+    assert own.writable == {A, B}
+
+
+def test_a_dead_nodes_mark_outlives_two_faults_with_a_time_of_catching_up_between(disks):
+    """C was away when node 2 wrote; it comes back; then A is set back and B goes away."""
+    for kind, right in ((Ledger, True), (mutants.NeverCatchesUp, False)):
+        disks.views = {A: view(A, {2: 9000}), B: view(B, {2: 9000}), C: view(C)}
+        disks.gone = set()
+        disks.run(ledger(kind=kind).catch_up())
+        disks.views[A] = view(A)
+        disks.gone = {B}
+        assert (token(disks, begun(disks, node=3)) > 9000) is right
