@@ -96,7 +96,8 @@ def main() -> int:
         show(options, min(found)[0])
     print(
         f"{done} runs of the {options.world} from seed {options.first} in {seconds:.1f} s, "
-        f"{done / seconds:.0f} runs/s, {counted / done:.0f} {WORLDS[options.world].counted} a run, {len(found)} violations"
+        f"{done / seconds:.0f} runs/s, {counted / done:.0f} {WORLDS[options.world].counted} a run, "
+        f"{len(found)} violations"
     )
     return 1 if found else 0
 

@@ -51,7 +51,7 @@ WORKER = """
     base.deadline base.errors base.files base.programs base.wire
     locks.clock locks.effects locks.holding locks.modes locks.mount locks.names locks.record locks.rules locks.token
     locks.worker
-    marks.aio marks.disks marks.format marks.page marks.place marks.recorder marks.rules
+    marks.asking marks.page marks.refusals
     o2cb.blocks o2cb.configfs o2cb.devices o2cb.direct o2cb.domains o2cb.heartbeats o2cb.isolation o2cb.keeping
     o2cb.model o2cb.network o2cb.observe o2cb.state o2cb.superblock o2cb.timeouts
 """

@@ -43,7 +43,7 @@ def test_a_run_is_the_same_each_time():
     assert first.grants > 0
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if mutant.seed >= 0])
 def test_a_missing_rule_is_found_within_its_seeds(name):
     """The seeds are known; this shows that the promise can be broken, and by which rule."""
     mutant = MUTANTS[name]

@@ -40,8 +40,8 @@ GOLDEN = [
         holding.lock_message(vars(LOCK)),
         (
             b'{"v":1,"lock":{"id":"0123456789abcdef","domain":"o2cb","name":"a/name","mode":"PW","kind":"cgroup",'
-            b'"owner":"who, \\u00e4","token":4294967297,"since":1764343200000000,"cgroup":"/a.slice/b.service","lane":7,'
-            b'"request":"fedcba9876543210","serial":2}}'
+            b'"owner":"who, \\u00e4","token":4294967297,"since":1764343200000000,"cgroup":"/a.slice/b.service",'
+            b'"lane":7,"request":"fedcba9876543210","serial":2}}'
         ),
         LOCK,
     ),
