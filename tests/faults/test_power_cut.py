@@ -72,7 +72,7 @@ def numbers(node: Node, place: int) -> list[set[int]]:
     return [{struct.unpack_from("<Q", content, block + word)[0] for word in WORDS} for block in (0, BLOCK)]
 
 
-def test_nothing_of_a_node_goes_on_after_its_power_cut(lab: Lab, nodes: list[Node]):
+def test_nothing_of_a_node_goes_on_after_its_power_cut(lab: Lab, nodes: list[Node]) -> None:
     path = f"/dev/shm/o2cb-lab-{secrets.token_hex(8)}"
     here = Path(path)
     for _round in range(ROUNDS):
