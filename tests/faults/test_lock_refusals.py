@@ -46,7 +46,7 @@ def offline(node: Node) -> Iterator[None]:
 
 def test_nobody_but_root_gets_a_lock(players: list[Node]) -> None:
     done = players[0].run("runuser -u nobody -- o2ctl lock hold refused", timeout=30)
-    assert (done.rc, "only root may ask o2keep" in done.stderr) == (1, True), done.stderr
+    assert (done.rc, "only root and the group o2keep may ask" in done.stderr) == (1, True), done.stderr
 
 
 def test_an_offline_node_gets_no_lock_and_says_why(players: list[Node]) -> None:

@@ -27,7 +27,7 @@ from ..base import files, wire
 from ..base.errors import O2cbError
 from ..marks import asking, page
 from ..marks.page import Page
-from ..marks.refusals import NoRecordError, RefusedError, RetakeError
+from ..marks.refusals import NoRecordError, RefusedError, RetakeError, UnreachableError
 from ..o2cb import domains, heartbeats, isolation, observe
 from ..o2cb.blocks import Beats
 from ..o2cb.state import Live
@@ -140,20 +140,24 @@ class Worker:
         def beats(live: Live) -> Beats:
             return heartbeats.read(live.regions, [node.number for node in live.cluster.nodes]).beats
 
-        isolation.wait(_online, beats)
-        deadline = time.monotonic() + RECORD_SECONDS
-        while self._asker.look().state == page.UNKNOWN and time.monotonic() < deadline:
-            time.sleep(0.05)
-        live = _online()
-        own = live.cluster.node(live.local or "")
-        return self._new_lane(job.domain, job.lane, job.slot, own.number if own else 0)
+        own = mount.create()
+        try:
+            isolation.wait(_online, beats)
+            deadline = time.monotonic() + RECORD_SECONDS
+            while self._asker.look().state == page.UNKNOWN and time.monotonic() < deadline:
+                time.sleep(0.05)
+            live = _online()
+            node = live.cluster.node(live.local or "")
+            return self._new_lane(own, job.domain, job.lane, job.slot, node.number if node else 0)
+        except (O2cbError, OSError):
+            os.close(own.directory)
+            raise
 
     def _make_lane(self, job: effects.MakeLane) -> Result:
-        return self._new_lane(job.domain, job.lane, job.slot, job.node)
+        return self._new_lane(mount.create(), job.domain, job.lane, job.slot, job.node)
 
-    def _new_lane(self, domain: str, lane: int, slot: int, node: int) -> Result:
+    def _new_lane(self, own: Mount, domain: str, lane: int, slot: int, node: int) -> Result:
         """The lane is in its slot before anybody else has it."""
-        own = mount.create()
         own.join(domain)
         if not self._put(slot, holding.lane_message(domain, lane, node), [own.directory]):
             raise _Orphaned
@@ -169,7 +173,7 @@ class Worker:
         """
         own, mode = self._lane(job.lane), Mode(job.mode)
         wanted = [holding.resources(names.stored(what["name"]), mode) for _slot, what in job.locks]
-        pause, retakes = SHORTEST_PAUSE, 0
+        pause, retakes, begun = SHORTEST_PAUSE, 0, time.monotonic()
         while True:
             held: list[list[int]] = []
             seen = self._asker.before() if mode in modes.SIGNED else page.Page()
@@ -187,6 +191,10 @@ class Worker:
             except RetakeError as error:
                 retakes += 1
                 if retakes > RETAKES:
+                    return {"error": str(error)}, []
+            except UnreachableError as error:
+                # It is just being started: nothing is held meanwhile.
+                if time.monotonic() > begun + RECORD_SECONDS:
                     return {"error": str(error)}, []
             except OSError:
                 self._give_back(own, job.domain, held, wanted)
@@ -226,7 +234,7 @@ class Worker:
             dirty = self._give_back(own, job.domain, held[count:], wanted[count:])
             if isinstance(error, OSError):
                 return {"error": f"not kept: {os.strerror(error.errno or 0)}", "filled": filled, **dirty}, []
-            if isinstance(error, RetakeError):
+            if isinstance(error, (RetakeError, UnreachableError)):
                 raise
             if isinstance(error, O2cbError):
                 return {"error": str(error), "clock": isinstance(error, token.ClockError), **dirty}, []
@@ -353,7 +361,7 @@ class Worker:
             wire.close_all([*have.values(), *opened.values()])
             tried = [which for which, _level in conversion.opened][: len(opened) + 1]
             self._sink(job, own, stored, [which for which in tried if which in opened or which not in before], before)
-            if isinstance(error, RetakeError):
+            if isinstance(error, (RetakeError, UnreachableError)):
                 return {"busy": stored}, []
             raise
         wire.close_all([*have.values(), *opened.values()])

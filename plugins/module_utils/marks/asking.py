@@ -22,7 +22,7 @@ from typing import Any
 from ..base.errors import O2cbError
 from . import page
 from .page import Page, clock
-from .refusals import NoRecordError, RefusedError, RetakeError
+from .refusals import NoRecordError, RefusedError, RetakeError, UnreachableError
 
 SOCKET = "/run/o2keep/record"
 
@@ -95,7 +95,7 @@ class Asker:
                 raise ConnectionResetError("it has ended")
         except OSError as error:
             self.close()
-            raise RefusedError(
+            raise UnreachableError(
                 f"the process that keeps the record on disk does not answer ({error}): see `journalctl -u o2keep`"
             ) from None
         answer: dict[str, Any] = json.loads(data)

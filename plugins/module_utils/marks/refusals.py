@@ -17,5 +17,9 @@ class RetakeError(RefusedError):
     """This grant cannot be told from one that is over: release the lock and acquire it anew. It costs a millisecond."""
 
 
+class UnreachableError(RefusedError):
+    """The process that keeps the record does not answer. It may just be started: ask again."""
+
+
 class NoRecordError(O2cbError):
     """There is no record on these regions: clocks decide."""
