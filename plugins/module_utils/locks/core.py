@@ -1594,7 +1594,8 @@ class Core:
                     self._release_done(release)
 
         if lane is None or domain is None:
-            forgotten(True)
+            # Its lane could not be read: the file stays, and the level that it caches.
+            forgotten(False)
         else:
             self._unlink(domain, lane, held.files(), forgotten, (held.what.stored,))
 
