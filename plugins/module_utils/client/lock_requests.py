@@ -63,6 +63,9 @@ class Request:
         self.seconds, self.deadline, self.wait = seconds, time.monotonic() + seconds, wait
         self.id = os.urandom(8).hex()
         self.not_before = 0.0
+        self.silent = ""
+        """Why o2keep did not answer when it was last asked; empty when it did."""
+
         self.urgent = False
         self.refused: Mapping[str, Any] | None = None
         self.outcome: Outcome | None = None
@@ -232,15 +235,16 @@ class LockRequests:
     def _fail(self, request: Request, why: str) -> None:
         """o2keep is not there. It is asked again until the deadline: the same request twice does no harm."""
         now = time.monotonic()
+        request.silent = f"o2keep does not answer ({why}): see `systemctl status o2keep`"
         if now + AGAIN_SECONDS < request.deadline:
             request.not_before = now + AGAIN_SECONDS
         else:
-            text = f"o2keep does not answer ({why}): see `systemctl status o2keep`"
-            self._finish(request, _error(errno.EIO, request, text))
+            self._finish(request, _error(errno.EIO, request, request.silent))
 
     def _end(self, under_way: _UnderWay, answer: Mapping[str, Any]) -> None:
         """What o2keep says to it. After an error it is asked what the node holds now."""
         request, target = under_way.request, under_way.target
+        request.silent = ""
         if target is None:
             self._looked(request, answer, under_way.error)
         elif "error" in answer:
@@ -279,7 +283,8 @@ class LockRequests:
         busy = self._under_way.get(resource)
         for request in list(self._waiting[resource]):
             if now >= request.deadline and (busy is None or busy.request is not request):
-                self._finish(request, _refused(errno.ETIMEDOUT, request, request.seconds))
+                error = _refused(errno.ETIMEDOUT, request, request.seconds)
+                self._finish(request, _error(errno.EIO, request, request.silent) if request.silent else error)
 
     def _finish(self, request: Request, error: LockError | None) -> None:
         waiting = self._waiting.get(request.resource)
