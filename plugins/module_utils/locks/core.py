@@ -81,7 +81,8 @@ SETTLE_SECONDS = 2.0
 MARK_SECONDS = 5.0
 """Deadline of the mark on disk, from the grant that needs it."""
 
-RELEASE_SECONDS = 5.0
+RELEASE_SECONDS = 10.0
+"""Longer is not waited until a released lock's files are unlinked. After a restart, workers have to start first."""
 PAUSE = (0.005, 0.05)
 """Seconds between two tries, at random, so that those who wait for a lock do not step on one another."""
 

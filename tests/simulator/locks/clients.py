@@ -133,7 +133,15 @@ class Client:
 
 
 class Careless(Client):
-    """Asks once: what is there after a restart may be somebody else's."""
+    """Asks once: what is there after a restart may be somebody else's.
+
+    Whoever has acquired the lock while this one waited for a keeper loses it: it is this one's carelessness.
+    """
+
+    def send(self, keeper: Keeper) -> None:
+        for name in self.names():
+            self.world.checks.lets_go(self.machine.node, (self.message["domain"], names.stored(name)))
+        super().send(keeper)
 
     def lost(self, keeper: Keeper) -> None:
         if self.keeper is keeper and not self.done:
