@@ -261,4 +261,4 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.JoinedStr):
         words = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
         return f"the message {words[:40]!r}"
-    return ast.unparse(ast.fix_missing_locations(node)).strip().split("\n")[0] or "nothing"
+    return ast.unparse(ast.fix_missing_locations(node)).strip().split("\n", maxsplit=1)[0] or "nothing"

@@ -55,7 +55,8 @@ class Changes:
 
     def write_all(self, texts: Mapping[str, str]) -> bool:
         """Have these texts in files, by path. Whether any was another one."""
-        return any([self.write(path, text) for path, text in texts.items()])  # noqa: C419 -- all are written
+        written = [self.write(path, text) for path, text in texts.items()]
+        return any(written)
 
     def remove(self, path: str, with_directory: bool = False, before: str = "present\n") -> None:
         """Remove a file that is there, and its directory where that is empty then. `before` is shown of it."""

@@ -13,7 +13,7 @@ import contextlib
 import select
 import socket
 import time
-from typing import Callable
+from typing import Callable, Optional
 
 from ..base.errors import O2cbError
 from ..o2cb.keeping import AGENT_SOCKET
@@ -25,7 +25,7 @@ from .reasons import CLOSED, silent
 MOST_BYTES = 128 << 20
 """What may wait to be written; the largest message fits."""
 
-Answered = Callable[["Event | None", "O2cbError | None"], object]
+Answered = Callable[[Optional[Event], Optional[O2cbError]], object]
 """Is given the answer, or the error instead."""
 
 

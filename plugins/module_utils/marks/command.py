@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _fail(text: str) -> NoReturn:
     sys.stderr.write(f"o2cb.pyz record: {text}\n")
-    sys.exit(1)
+    raise SystemExit(1)
 
 
 def _show(live: Live) -> int:
@@ -104,7 +104,7 @@ def _try(live: Live, count: int) -> int:
         for _number in range(count):
             since, mark = recorder.shown.reading, recorder.ledger.mark
             began = time.perf_counter()
-            (token,) = recorder.run(recorder.ledger.sign([Asked(None, 0, since)]))
+            token = recorder.run(recorder.ledger.sign([Asked(None, 0, since)]))[0]
             seconds.append(time.perf_counter() - began)
             writes += recorder.ledger.mark != mark
             if isinstance(token, RefusedError):

@@ -314,7 +314,8 @@ class Hand:
 
     def _head(self) -> bytes:
         """The beginning of an answer, and the descriptor that may come with it."""
-        assert self._sock is not None
+        if self._sock is None:
+            raise TypeError("this process is not connected")
         rest = struct.calcsize("=i")
         try:
             head, ancillary, _flags, _address = self._sock.recvmsg(

@@ -134,7 +134,8 @@ def _kind(data: bytes, magic: bytes) -> str:
     found, version = _START.unpack_from(data)
     if found != magic:
         return FOREIGN
-    if zlib.crc32(data[: -_CRC.size]) != _CRC.unpack(data[-_CRC.size :])[0]:
+    end = len(data) - _CRC.size
+    if zlib.crc32(data[:end]) != _CRC.unpack(data[end:])[0]:
         return TORN
     return LATER if version > VERSION else VALID
 

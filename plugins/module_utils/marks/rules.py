@@ -277,7 +277,8 @@ class Ledger:
 
     def _read(self, wish: Read) -> Steps[Reading]:
         reading = yield wish
-        assert isinstance(reading, Reading)
+        if not isinstance(reading, Reading):
+            raise TypeError("a reading is answered by a reading")
         self._accept(reading)
         return reading
 
@@ -380,7 +381,8 @@ class Ledger:
         What it holds by then may be more than this mark: the write of an earlier life that has landed since.
         """
         acknowledged = yield Write(self._slots(mark, regions))
-        assert isinstance(acknowledged, frozenset)
+        if not isinstance(acknowledged, frozenset):
+            raise TypeError("a write is answered by the regions that have it")
         for uuid in regions - acknowledged:
             self._write_to(uuid, False)
         return acknowledged

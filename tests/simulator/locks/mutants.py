@@ -267,7 +267,9 @@ MUTANTS = {
     ),
     "lets-one-leave-in-place-of-another": Mutant(
         "who has asked first for the node to leave is never answered",
-        '        if self.leaver is not None:\n            self._out.append(Answer(asker, {"error": "this node is leaving the cluster already"}))\n            return self._drain()\n',
+        "        if self.leaver is not None:\n"
+        '            self._out.append(Answer(asker, {"error": "this node is leaving the cluster already"}))\n'
+        "            return self._drain()\n",
         "",
         seed=167,
         violates="once",

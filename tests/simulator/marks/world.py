@@ -140,7 +140,7 @@ class Node:
         self.answers = 0
         self.tick = 0
         self.local = world.floor()
-        self.readings = itertools.count(1)
+        self.next_reading = itertools.count(1).__next__
         self.tasks: list[Iterator[None]] = []
         self.flying: set[str] = set()
         """Regions with a write of a process before, which does not return."""
@@ -350,7 +350,7 @@ class World:
 
     def read(self, node: Node, wish: Read) -> Steps[tuple[Reading, int]]:
         """All regions, in any order, each at its own moment."""
-        number = next(node.readings)
+        number = node.next_reading()
         views: dict[str, View] = {}
         beats: dict[str, dict[int, Beat]] = {}
         problems: dict[str, str] = {}
@@ -438,7 +438,7 @@ class World:
                 yield from self.pause(node)
                 continue
             if self.dice.random() < (0.3 if node.due else 0.02):
-                yield from self.operate(node, lambda: node.ledger.catch_up())
+                yield from self.operate(node, node.ledger.catch_up)
                 continue
             if self.dice.random() < 0.05:
                 yield from self.operate(node, lambda: node.ledger.reach(node.granted))

@@ -258,7 +258,7 @@ def test_a_record_that_is_made_counts_for_the_next_lock(regions, tmp_path, place
         with (tmp_path / where.uuid).open("r+b") as file:
             file.seek(where.record(0)[0])
             file.write(format.encode_header(Header(where.uuid, "lab", 1, FLOOR), 512))
-    (answer,) = keeps.run(keeps.ledger.sign([Asked(None, 0, 0)]))
+    answer = keeps.run(keeps.ledger.sign([Asked(None, 0, 0)]))[0]
     assert isinstance(answer, RetakeError)
     assert keeps.run(keeps.ledger.sign([Asked(None, 0, keeps.shown.reading)])) == [FLOOR + 2]
 

@@ -58,7 +58,8 @@ def walk(image: Path) -> tuple[int, int]:
 @pytest.mark.parametrize("block", [512, 1024, 2048, 4096])
 def test_the_heartbeat_file_is_found_from_the_superblock(tmp_path, block, cluster):
     image = make(tmp_path, block, cluster)
-    start, size = walk(image)
+    found = walk(image)
+    start, size = found[0], found[1]
     assert size >= 256 * block
     assert start % block == 0
     assert not any(read(image, start, 256 * block)), "mkfs leaves zeros there"
@@ -67,7 +68,8 @@ def test_the_heartbeat_file_is_found_from_the_superblock(tmp_path, block, cluste
 @needs_mkfs
 @pytest.mark.parametrize("block", [1024, 2048, 4096])
 def test_every_slot_is_inside_the_file_and_beyond_what_the_kernel_uses(tmp_path, block):
-    start, size = walk(make(tmp_path, block, "4K"))
+    found = walk(make(tmp_path, block, "4K"))
+    start, size = found[0], found[1]
     where = place.find(LiveRegion(UUID, "dm-0", 512, start // 512, 255), block)
     assert where is not None
     place.check(where, start, size)

@@ -246,7 +246,7 @@ def test_a_node_that_is_alone_waits_for_three_beats_and_three_more():
 
 def test_a_peer_that_dies_meanwhile_is_waited_for_until_the_others_hold_it_for_dead():
     world = healthy()
-    world.at.append((17.0, lambda: world.peers.pop()))
+    world.at.append((17.0, world.peers.pop))
     assert 62 < world.come_back() < 75
     assert world.said[-1].startswith("n1 evicted")
 
