@@ -312,7 +312,8 @@ class Keeper:
                 worker.kill()
         self.machine.unmount()
         if self.world.damage and self.world.dice.random() < self.world.damage:
-            self.machine.spoil()
+            jobs = [worker.job for worker in self.workers.values()]
+            self.machine.spoil({job.old for job in jobs if isinstance(job, effects.Convert)})
         self.world.after(0.05 + 0.3 * self.world.dice.random(), self.machine.start)
         for client in list(self.clients):
             self.world.after(MESSAGE_SECONDS, client.lost, self)
@@ -345,14 +346,18 @@ class Machine:
                     self.world.manager.drop(file)
                     self.world.manager.stir(file.key)
 
-    def spoil(self) -> None:
-        """A lock's message becomes one that nobody can read, as those of a later version are."""
+    def spoil(self, converted: set[int]) -> None:
+        """A lock's message becomes one that nobody can read, as those of a later version are.
+
+        Not that of one that is just being converted: of such a lock there may be a second copy in a moment.
+        """
         locks = [(slot.message or {}).get("lock", {}).get("id") for slot in self.kept.values()]
         found = [
             (number, slot)
             for number, slot in self.kept.items()
             if slot.message is not None
             and slot.confirmed
+            and number not in converted
             and slot.message.get("lock", {}).get("kind") == holding.NODE
             and locks.count(slot.message["lock"]["id"]) == 1
         ]
