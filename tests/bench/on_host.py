@@ -23,8 +23,8 @@ _numbers = itertools.count()
 
 def patch() -> None:
     """dlmfs' mounts are directories, and there is no cluster."""
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import mount, rules, worker
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import asking, page
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import mount, worker
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks import asking, local, page
     from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.refusals import NoRecordError
 
     def create() -> mount.Mount:
@@ -57,7 +57,7 @@ def patch() -> None:
 
     mount.create = create
     asking.Asker = Asker  # type: ignore[misc,assignment]
-    rules.MARK = str(HERE / "token")
+    local.PATH = str(HERE / "token")
     worker.Worker._join = join  # type: ignore[method-assign]
     worker.Worker._clocks = lambda _self: Clocks()  # type: ignore[method-assign,assignment,return-value]
 

@@ -26,9 +26,6 @@ AGAIN_SECONDS = 0.1
 RESTART_SECONDS = 5.0
 """Where nobody listens on the socket at all, a restart is waited for this long."""
 
-MAX_NAMES = 100
-"""Names in one request; more go in several."""
-
 
 class Request:
     """A request, with its deadlines in seconds of any clock that never goes back, of which each call gives the time.

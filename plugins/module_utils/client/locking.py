@@ -13,8 +13,8 @@ from typing import Any
 
 from ..base.errors import O2cbError
 from ..locks import modes, names
+from ..locks.requests import MOST_NAMES
 from .keep import Client, refusal
-from .keep_protocol import MAX_NAMES
 
 RELEASE_SECONDS = 10.0
 MESSAGE_BYTES = 65536
@@ -59,7 +59,7 @@ def portions(wanted: Sequence[str]) -> Iterator[list[str]]:
     room = MESSAGE_BYTES
     for name in wanted:
         size = len(json.dumps(name))
-        if part and (len(part) == MAX_NAMES or size > room):
+        if part and (len(part) == MOST_NAMES or size > room):
             yield part
             part, room = [], MESSAGE_BYTES
         part.append(name)

@@ -49,6 +49,7 @@ from .holding import NODE, PROCESS, Holding, Holdings, Identity, KeptInfo, KeptL
 from .lanes import MOST, USUAL, Domain, Lane, Stage
 from .modes import LEVELS, Conversion, Level, Mode
 from .requests import Names, Want
+from .rules import MOUNT_SECONDS
 
 SHORTEST_WAIT = 0.25
 """Seconds for which each request is tried, also one that does not want to wait."""
@@ -102,9 +103,6 @@ FIRST_SWEEP_SECONDS = 2.0
 """After a restart, requests wait for the lanes to be swept this long."""
 
 AGAIN_SECONDS = 0.1
-MOUNT_SECONDS = 1.5
-"""A mount outlives the last lock in it by this: the kernel may still have work queued for it."""
-
 UNCLAIMED_SECONDS = 20.0
 """A lock that an earlier keeper won, and told nobody of, is kept this long for a client that asks again."""
 

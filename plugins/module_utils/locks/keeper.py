@@ -30,7 +30,7 @@ from ..base.errors import O2cbError
 from ..base.loop import Loop
 from ..marks import local
 from ..o2cb.keeping import SOCKET
-from . import cgroups, core, effects, names, requests, rules, server
+from . import cgroups, core, effects, names, requests, server, slots
 from .effects import Effect, Job
 from .pool import Pool
 from .recording import Recording
@@ -334,7 +334,7 @@ class Keeper:
     def _adopt(self, kept: dict[str, list[int]]) -> None:
         found = list(self.slots.adopt(kept))
         for name in list(kept):
-            if name.startswith(SLOT_NAMES):
+            if name.startswith(slots.PREFIXES):
                 del kept[name]
         self.do(self.core.adopt(time.monotonic(), found, self._lane_there))
 
@@ -347,8 +347,6 @@ class Keeper:
         wire.close_all(found[1][1:])
         return True
 
-
-SLOT_NAMES = ("slots-", "rack-")
 
 _DO: dict[type, Callable[[Keeper, Any], None]] = {
     effects.Run: Keeper._run,
@@ -397,7 +395,7 @@ def _be_counted_apart() -> None:
 def _mark() -> int:
     """The mark that an earlier keeper has left; 0 where there is none, or it cannot be read."""
     try:
-        return local.File(rules.MARK).local.mark
+        return local.File(local.PATH).local.mark
     except (OSError, O2cbError) as error:
         sys.stdout.write(f"o2keep: {error}\n")
         return 0

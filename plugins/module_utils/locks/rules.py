@@ -8,6 +8,3 @@ from __future__ import annotations
 
 MOUNT_SECONDS = 1.5
 """The mount of a lock outlives it by this: the kernel may still have work queued for it."""
-
-MARK = "/var/lib/o2keep/token"
-"""The largest token this node may have given out, written ahead of it."""

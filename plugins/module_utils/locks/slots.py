@@ -39,7 +39,7 @@ from .store import Store
 SLOTS = 96
 """Slots in a rack, whose two ends go in one message."""
 
-_PREFIXES = ("slots-", "rack-")
+PREFIXES = ("slots-", "rack-")
 """Names of racks in systemd's store: ours, and those of 0.1, whose locks cannot be read and stay held."""
 
 Grown = Callable[["list[int]", str], None]
@@ -85,14 +85,12 @@ class Slots:
 
         None is a message that cannot be read.
         """
-        taken = [
-            int(name.split("-")[1]) for name in kept if name.startswith(_PREFIXES) and name.split("-")[1].isdigit()
-        ]
+        taken = [int(name.split("-")[1]) for name in kept if name.startswith(PREFIXES) and name.split("-")[1].isdigit()]
         self._racks = itertools.count(max(taken, default=0) + 1)
         found: list[tuple[int, dict[str, Any] | None, bool]] = []
         full_racks: set[str] = set()
         for name, descriptors in kept.items():
-            if not name.startswith(_PREFIXES):
+            if not name.startswith(PREFIXES):
                 continue
             slots = _rack(descriptors, name)
             if slots is None:
@@ -115,7 +113,7 @@ class Slots:
 
     def grow(self, call: Grown) -> None:
         """Make another rack of slots, and call this when systemd keeps it."""
-        name = f"{_PREFIXES[0]}{next(self._racks)}"
+        name = f"{PREFIXES[0]}{next(self._racks)}"
         memory = os.memfd_create(name, os.MFD_CLOEXEC)
         os.ftruncate(memory, mmap.PAGESIZE)
         rack = _Rack(name, mmap.mmap(memory, mmap.PAGESIZE), False)

@@ -80,9 +80,9 @@ def test_names_are_taken_in_their_order_once_each():
 
 def test_more_names_than_one_request_may_have_go_in_several():
     keeper = Keeper()
-    wanted = [f"lock{number:03}" for number in range(2 * locking.MAX_NAMES + 1)]
+    wanted = [f"lock{number:03}" for number in range(2 * locking.MOST_NAMES + 1)]
     found = run(keeper, names=wanted)
-    assert [len(line.split()) - 1 for line in keeper.log] == [locking.MAX_NAMES, locking.MAX_NAMES, 1]
+    assert [len(line.split()) - 1 for line in keeper.log] == [locking.MOST_NAMES, locking.MOST_NAMES, 1]
     assert list(found["tokens"]) == wanted
     run(keeper, names=wanted, state="released")
     assert keeper.held == {}
