@@ -86,7 +86,7 @@ class Checks:
     def told(self, client: Client, message: dict[str, Any]) -> None:
         if client.verb == "release" and message.get("released"):
             for lock in message.get("locks") or [message]:
-                self._is_free(client, names.stored(lock["name"]))
+                self._is_free(client, lock["name"])
         if client.verb == "list":
             self._is_listed(client)
         if client.verb == "leave" and message.get("left"):
@@ -113,11 +113,15 @@ class Checks:
                         "listed", f"{belief.key[1]} is {shown.count(entry)} times in node {belief.node}'s list"
                     )
 
-    def _is_free(self, client: Client, stored: str) -> None:
+    def _is_free(self, client: Client, name: str) -> None:
+        stored = names.stored(name)
         keeper = client.machine.keeper
         node = client.machine.node
-        tries = [one for one in client.machine.workers if not isinstance(one.job, effects.Forget)]
-        under_way = any(stored in str(worker.job) for worker in tries) or any(
+        jobs = [one.job for one in client.machine.workers]
+        if keeper is not None:
+            jobs += [call.job for call in keeper.core.calls.values()]  # A worker may be done, and its answer unread.
+        tries = [str(job) for job in jobs if not isinstance(job, effects.Forget)]
+        under_way = any(stored in job or repr(name) in job for job in tries) or any(
             (one.node, one.key[1], one.kind) == (node, stored, SPOILT) for one in self.beliefs
         )
         others = keeper is not None and keeper.core.holdings.of((client.message["domain"], stored))
