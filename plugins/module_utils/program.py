@@ -12,21 +12,24 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as that. Imports wait until they are needed: a worker has to start quickly."""
+    """Run as that. Imports wait until they are needed: a program has to start quickly."""
     verb, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
     if verb == "o2keep":
         from .locks import keeper
 
         return keeper.main([sys.executable, sys.argv[0]])
-    if verb == "o2keep-worker":
-        from .locks import worker
-
-        worker.Worker(socket.socket(fileno=int(rest[0]))).serve()
-        return 0
-    if verb == "o2keep-record":
+    if verb == "o2keep-nursery":
+        from .locks import nursery, worker
         from .marks import recorder
 
-        return recorder.main(int(rest[0]))
+        nursery.serve(
+            socket.socket(fileno=int(rest[0])),
+            {
+                "worker": lambda sock: worker.Worker(sock).serve(),
+                "record": lambda sock: recorder.main(sock.fileno()),
+            },
+        )
+        return 0
     if verb == "record":
         from .marks import command
 

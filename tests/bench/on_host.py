@@ -65,12 +65,13 @@ def patch() -> None:
 def main() -> int:
     HERE.mkdir(parents=True, exist_ok=True)
     patch()
-    from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import keeper, worker
+    from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import keeper, nursery, worker
 
-    if sys.argv[1] == "worker":
-        worker.Worker(socket.socket(fileno=int(sys.argv[2]))).serve()
+    if sys.argv[1] == "nursery":
+        kinds = {"worker": lambda sock: worker.Worker(sock).serve(), "record": lambda sock: sock.recv(1)}
+        nursery.serve(socket.socket(fileno=int(sys.argv[2])), kinds)
         return 0
-    keeper.Keeper(os.environ, [sys.executable, __file__, "worker"], ["/bin/false"], str(HERE / "socket")).run()
+    keeper.Keeper(os.environ, [sys.executable, __file__, "nursery"], str(HERE / "socket")).run()
     return 0
 
 

@@ -50,7 +50,7 @@ def assert_free_for_all(found: list[Remote], names: list[str]) -> None:
                     both = f"{name} is held by {remote.node.name} and by {other.node.name}"
                     assert not other.ask(op="take", name=name, wait=0).get("held"), both
             assert remote.ask(op="release", name=name)["released"]
-        sleeping = remote.node.run("ps -eo stat,args | grep '^D.*o2keep-worker'", timeout=30).stdout
+        sleeping = remote.node.run("ps -eo stat,comm | grep '^D.*o2keep-worker'", timeout=30).stdout
         assert sleeping == "", f"{remote.node.name}: {sleeping}"
 
 

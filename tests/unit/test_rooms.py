@@ -39,9 +39,10 @@ FLOORS = {
 DOORS = {"api", "program"}
 
 KEEPER = """
-    base.errors base.files base.loop base.notify base.programs base.wire
+    base.errors base.files base.loop base.notify base.processes base.programs base.wire
     locks.cgroups locks.core locks.effects locks.holding locks.keeper locks.lanes locks.modes locks.names locks.pool
-    locks.recording locks.requests locks.rules locks.server locks.slots locks.store
+    locks.recording locks.requests locks.rules locks.server locks.slots locks.starter
+    locks.store
     marks.local
     o2cb.domains o2cb.keeping
 """
@@ -55,6 +56,9 @@ WORKER = """
     o2cb.blocks o2cb.configfs o2cb.devices o2cb.direct o2cb.domains o2cb.heartbeats o2cb.isolation o2cb.keeping
     o2cb.model o2cb.network o2cb.observe o2cb.state o2cb.superblock o2cb.timeouts
 """
+
+NURSERY = "base.errors base.processes base.wire locks.nursery"
+"""What it loads besides a worker's files, for which `program` cares."""
 
 LOOK = """
 import importlib, json, sys
@@ -126,7 +130,9 @@ def loaded(module: str) -> set[str]:
     return {name[len(ROOT) + 1 :] if name.startswith(f"{ROOT}.") else name for name in files}
 
 
-@pytest.mark.parametrize(("module", "allowed"), [("locks.keeper", KEEPER), ("locks.worker", WORKER)])
+@pytest.mark.parametrize(
+    ("module", "allowed"), [("locks.keeper", KEEPER), ("locks.worker", WORKER), ("locks.nursery", NURSERY)]
+)
 def test_these_files_are_loaded_and_no_others(module: str, allowed: str) -> None:
     assert loaded(module) == set(allowed.split())
     lazy = {name for file in allowed.split() for name in functions_import(LIBRARY / f"{file.replace('.', '/')}.py")}

@@ -36,6 +36,7 @@ from .pool import Pool
 from .recording import Recording
 from .server import Client, Server
 from .slots import Slots
+from .starter import Starter
 from .store import Store, inherited
 
 SHUTDOWN_SECONDS = 20.0
@@ -54,14 +55,13 @@ Event = Callable[[], List[Effect]]
 class Keeper:
     """The daemon. `run` is its loop."""
 
-    def __init__(
-        self, environment: Mapping[str, str], worker: Sequence[str], record: Sequence[str], path: str = SOCKET
-    ) -> None:
+    def __init__(self, environment: Mapping[str, str], nursery: Sequence[str], path: str = SOCKET) -> None:
         self.loop = Loop()
         self.store = Store(environment, self.loop)
         self.slots = Slots(self.store)
-        self.pool = Pool(self.loop, worker, self)
-        self.recording = Recording(self.loop, record)
+        starter = Starter(nursery)
+        self.pool = Pool(self.loop, starter, self)
+        self.recording = Recording(self.loop, starter)
         self.core = core.Core(lambda: os.urandom(8).hex(), random.Random(), _mark())
         self._lanes: dict[int, int] = {}
         """The directories of lanes, as descriptors."""
@@ -373,13 +373,13 @@ _VERBS: dict[str, Callable[[Keeper, Client, dict[str, Any]], Event]] = {
 
 
 def main(program: Sequence[str]) -> int:
-    """Run until stopped; `program` runs the other processes by their names.
+    """Run until stopped; `program` runs the nursery of the other processes.
 
     Everything that may go wrong at the start is said in words.
     """
     _be_counted_apart()
     try:
-        Keeper(os.environ, [*program, "o2keep-worker"], [*program, "o2keep-record"]).run()
+        Keeper(os.environ, [*program, "o2keep-nursery"]).run()
     except O2cbError as error:
         sys.stdout.write(f"o2keep: {error}\n")
         return 1

@@ -14,22 +14,22 @@ The one that was used last is used next: it has the lanes and slots already.
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import subprocess
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..base import wire
+from ..base import processes, wire
 from ..base.loop import Loop
+from ..base.processes import Process
 from . import effects
 from .effects import Job
+from .starter import Starter
 
 READY = 3
-"""Workers besides those asleep, and so many jobs go on at the same time. One is some 10 MiB of memory, and takes as
-long to start as many a job to do."""
+"""Workers besides those asleep, and so many jobs go on at the same time."""
 
 SLOW_SECONDS = 0.5
 """After this a job counts as asleep."""
@@ -74,11 +74,14 @@ class Boss(Protocol):
 
 @dataclass(eq=False)
 class Worker:
-    """One process, with the job that it does, and the lanes and slots that it has."""
+    """One process, with the job that it does, and the lanes and slots that it has.
 
-    process: subprocess.Popen[bytes]
+    `process` is known once it has said so. One that never did was never there, or has read no job.
+    """
+
     sock: socket.socket
     started: float
+    process: Process | None = None
     number: int = 0
     job: Job | None = None
     since: float = 0.0
@@ -89,12 +92,14 @@ class Worker:
 class Pool:
     """Runs jobs. All calls of the boss come from the keeper's own loop."""
 
-    def __init__(self, loop: Loop, command: Sequence[str], boss: Boss) -> None:
+    def __init__(self, loop: Loop, starter: Starter, boss: Boss) -> None:
         self._loop = loop
-        self._command = list(command)
+        self._starter = starter
         self._boss = boss
         self._idle: list[Worker] = []
         self._busy: dict[int, Worker] = {}
+        """Workers by the numbers of their jobs."""
+
         self._waiting: tuple[deque[tuple[int, Job]], ...] = (deque(), deque(), deque())
         self._ending: list[Worker] = []
         self._looks_again = False
@@ -112,7 +117,7 @@ class Pool:
     def turn(self) -> None:
         """Hand out what waits, and keep some workers ready. Called at each turn of the loop."""
         if self._ending:
-            self._ending = [worker for worker in self._ending if worker.process.poll() is None]
+            self.gone()
         for rank, waiting in enumerate(self._waiting):
             while waiting and self._has_room(rank) and (self._idle or self._may_start()):
                 self._hand_out(*waiting.popleft())
@@ -133,7 +138,7 @@ class Pool:
 
     def gone(self) -> bool:
         """Whether all workers that were ended are."""
-        self._ending = [worker for worker in self._ending if worker.process.poll() is None]
+        self._ending = [worker for worker in self._ending if not _is_gone(worker)]
         return not self._ending
 
     def _look_again(self) -> None:
@@ -166,7 +171,7 @@ class Pool:
         if isinstance(job, (effects.Join, effects.MakeLane)):
             worker.lanes.add(job.lane)
         worker.number, worker.job, worker.since = number, job, time.monotonic()
-        self._busy[worker.process.pid] = worker
+        self._busy[number] = worker
         message = {"job": type(job).__name__, "given": {"lanes": new_lanes, "slots": new_slots}, **job._asdict()}
         try:
             wire.send(worker.sock, message, descriptors)
@@ -176,13 +181,8 @@ class Pool:
         boss.begun(number)
 
     def _start(self) -> Worker:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            process = subprocess.Popen(
-                [*self._command, str(theirs.fileno())], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
-        worker = Worker(process, ours, time.monotonic())
-        self._loop.watch(ours.fileno(), lambda: self._read(worker))
+        worker = Worker(self._starter.start("worker"), time.monotonic())
+        self._loop.watch(worker.sock.fileno(), lambda: self._read(worker))
         return worker
 
     def _read(self, worker: Worker) -> None:
@@ -193,9 +193,12 @@ class Pool:
         if received is None:
             self._died(worker)
             return
+        if worker.process is None:
+            worker.process = Process(**received[0])
+            return
         self._pause = self._not_before = 0.0
         number, worker.job = worker.number, None
-        self._busy.pop(worker.process.pid, None)
+        del self._busy[number]
         if len(self._idle) + self._slow() < 2 * READY:
             self._idle.append(worker)
         else:
@@ -204,6 +207,9 @@ class Pool:
 
     def _died(self, worker: Worker) -> None:
         """Its job is told so once its descriptors are closed: when the process is gone."""
+        if worker.process is None:  # Its word may be there, unread.
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                worker.process = Process(**(wire.receive(worker.sock, socket.MSG_DONTWAIT) or ({},))[0])
         self._end(worker)
         now = time.monotonic()
         if now - worker.started < YOUNG_SECONDS:
@@ -214,12 +220,12 @@ class Pool:
             self._after_death(worker)
 
     def _after_death(self, worker: Worker) -> None:
-        if worker.process.poll() is None:
+        if not _is_gone(worker):
             self._loop.at(0.002, lambda: self._after_death(worker))
             return
         number, job, worker.job = worker.number, worker.job, None
-        self._busy.pop(worker.process.pid, None)
         if job is not None:
+            del self._busy[number]
             self._boss.died(number, job)
 
     def _end(self, worker: Worker) -> None:
@@ -229,6 +235,10 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
         self._ending.append(worker)
+
+
+def _is_gone(worker: Worker) -> bool:
+    return worker.process is None or processes.is_gone(worker.process)
 
 
 def uses(job: Job) -> tuple[list[int], list[int]]:

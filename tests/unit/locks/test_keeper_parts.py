@@ -264,7 +264,7 @@ def test_members_of_the_group_may_ask_where_there_is_one(monkeypatch, tmp_path):
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    found = Keeper({}, ["/bin/false"], ["/bin/false"], str(tmp_path / "run" / "socket"))
+    found = Keeper({}, ["/bin/false"], str(tmp_path / "run" / "socket"))
     yield found
     found.server.stop()
 

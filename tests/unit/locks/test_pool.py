@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.pool import Pool
 SLEEPER = """
 import json, os, socket, sys, time
 sock = socket.socket(fileno=int(sys.argv[1]))
-lanes = {}
+began = int(open("/proc/self/stat").read().rpartition(")")[2].split()[19])
+sock.send(json.dumps({"pid": os.getpid(), "began": began}).encode())
 while True:
     message, ancillary, _flags, _address = sock.recvmsg(65536, 4096)
     if not message:
@@ -39,12 +41,33 @@ while True:
 """
 
 
+class Programs:
+    """Starts a program in the nursery's place."""
+
+    def __init__(self, program: str) -> None:
+        self.program = program
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, kind: str) -> socket.socket:
+        assert kind == "worker"
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-S", "-c", self.program, str(theirs.fileno())]
+            self.running.append(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
+        return ours
+
+    def reap(self) -> None:
+        for process in self.running:
+            process.poll()
+
+
 class Bench:
     """A pool whose jobs sleep as long as they are told, and what came of them. It is the boss of the pool as well."""
 
     def __init__(self, program: str = SLEEPER) -> None:
         self.loop = Loop()
-        self.pool = Pool(self.loop, [sys.executable, "-S", "-c", program], self)
+        self.programs = Programs(program)
+        self.pool = Pool(self.loop, self.programs, self)  # type: ignore[arg-type]
         self.done: list[int] = []
         self.answers: dict[int, dict[str, Any]] = {}
         self.dead: list[int] = []
@@ -87,8 +110,9 @@ class Bench:
     def end(self) -> None:
         for worker in [*self.pool._idle, *self.pool._busy.values(), *self.pool._ending]:
             worker.sock.close()
-            worker.process.kill()
-            worker.process.wait()
+        for process in self.programs.running:
+            process.kill()
+            process.wait()
         os.close(self.null)
 
 
@@ -165,9 +189,12 @@ def test_a_worker_that_dies_is_told_once_and_its_successor_works(bench):
 def test_a_job_is_told_to_be_dead_when_the_process_is_gone(bench, monkeypatch):
     gone: list[int | None] = []
     bench.pool.turn()
-    bench.convert(1, seconds=0.3)
+    bench.convert(1)
+    bench.turn(until=1)
+    bench.convert(2, seconds=0.3)
     (worker,) = bench.pool._busy.values()
-    monkeypatch.setattr(bench, "died", lambda _number, _job: gone.append(worker.process.poll()))
+    (process,) = [process for process in bench.programs.running if process.pid == worker.process.pid]
+    monkeypatch.setattr(bench, "died", lambda _number, _job: gone.append(process.poll()))
     worker.sock.shutdown(socket.SHUT_RDWR)
     for _turn in range(600):
         bench.loop.turn(0.01)
