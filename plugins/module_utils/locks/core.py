@@ -1457,7 +1457,12 @@ class Core:
             if Mode(what.mode) in modes.SOLE:
                 self._show(base)
 
-        self._settle(base, [holding.file_name(stored, which) for which in conversion.lowered], dropped, settled)
+        lowered: Iterable[str] = conversion.lowered
+        lane = self._lane_of(base)
+        if lane is not None and lane.dirty:
+            # A worker of an earlier keeper may have been here, and what it raised falls with all else.
+            lowered = [which for which, level in LEVELS[Mode(what.mode)].items() if level is Level.PR]
+        self._settle(base, [holding.file_name(stored, which) for which in lowered], dropped, settled)
         self._wake(what.key)
 
     def _settle(
@@ -1476,6 +1481,9 @@ class Core:
 
         def done(answer: dict[str, Any], _number: int) -> None:
             held.jobs -= 1
+            if "error" in answer and lowered:
+                # It may have asked through the second lane: what that caches would keep others out.
+                self._unlink(domain, second, lowered, stored=(held.what.stored,))
             if "error" in answer and tries < DEATHS:
                 self._settle(held, lowered, dropped, settled, tries + 1)
                 return
@@ -1485,8 +1493,6 @@ class Core:
             self._idle(held)
 
         def died(_found: dict[int, Any], number: int) -> None:
-            # It may have asked through the second lane already: what that caches would keep others out.
-            self._unlink(domain, second, lowered, stored=(held.what.stored,))
             done({"error": "a worker died"}, number)
 
         job = effects.Settle(domain.name, lane.number, second.number, lowered, dropped)

@@ -69,6 +69,9 @@ class Checks:
         self.unknown: set[tuple[int, tuple[str, str]]] = set()
         """Node locks of which nobody can know: who asked for them is gone."""
 
+        self.lanes: dict[tuple[int, str, str], int] = {}
+        """The lanes in which locks were that have ended."""
+
     # what clients are told
 
     def answered(self, client: Client, message: dict[str, Any]) -> None:
@@ -120,15 +123,19 @@ class Checks:
         jobs = [one.job for one in client.machine.workers]
         if keeper is not None:
             jobs += [call.job for call in keeper.core.calls.values()]  # A worker may be done, and its answer unread.
-        tries = [str(job) for job in jobs if not isinstance(job, effects.Forget)]
+        # To forget is what the release itself does in the lock's lane; in others it is what became of another request.
+        own = self.lanes.get((node, client.message["domain"], stored))
+        tries = [str(job) for job in jobs if not (isinstance(job, effects.Forget) and job.lane == own)]
         under_way = any(stored in job or repr(name) in job for job in tries) or any(
             (one.node, one.key[1], one.kind) == (node, stored, SPOILT) for one in self.beliefs
         )
         others = keeper is not None and keeper.core.holdings.of((client.message["domain"], stored))
         for lane in client.machine.lanes.values():
             file = lane.files.get(stored)
-            # What a worker of a dead keeper leaves behind is found by a sweep.
-            if file is not None and file.level and file.opener is keeper and not under_way and not others:
+            # What a worker of a dead keeper leaves behind, or keeps open for a while, is found by a sweep.
+            known = keeper is not None and keeper.core.domains[lane.domain].lanes.get(lane.number)
+            swept = known and stored in known.stale
+            if file is not None and file.level and file.opener is keeper and not (under_way or others or swept):
                 raise Violation(
                     "free", f"{stored} was released on node {lane.node}, and is still cached in lane {lane.number}"
                 )
@@ -252,6 +259,9 @@ class Checks:
         if slot.message is None:
             raise Violation("nothing lost", f"slot {number} is emptied, and there is nothing in it")
         self.beliefs = [belief for belief in self.beliefs if belief.slot is not slot]
+        lock = slot.message.get("lock")
+        if isinstance(lock, dict) and "lane" in lock:
+            self.lanes[keeper.machine.node, lock["domain"], names.stored(lock["name"])] = lock["lane"]
         lane = slot.lane
         # What a worker of a dead keeper has done was seen to by itself: it has the mount for as long.
         if lane is not None and lane.refs == 1 and lane.toucher is keeper and self.world.now < lane.touched + 1.4:

@@ -125,10 +125,24 @@ MUTANTS = {
     ),
     "does-not-lower": Mutant(
         "a lock that was converted keeps the level of its old mode",
-        "        self._settle(base, [holding.file_name(stored, which) for which in conversion.lowered], dropped, settled)",
+        "        self._settle(base, [holding.file_name(stored, which) for which in lowered], dropped, settled)",
         "        self._settle(base, [], dropped, settled)",
         seed=2,
         violates="levels",
+    ),
+    "lowers-only-what-fell": Mutant(
+        "what a worker of an earlier keeper has raised is not lowered by a conversion",
+        "        if lane is not None and lane.dirty:\n            # A worker of",
+        "        if False:\n            # A worker of",
+        seed=1021814,
+        violates="levels",
+    ),
+    "leaves-the-second-lane-unclean": Mutant(
+        "what a lowering could not unlink in its second lane stays cached there",
+        '            if "error" in answer and lowered:',
+        "            if False:",
+        seed=1031170,
+        violates="free",
     ),
     "drops-the-old-slot-first": Mutant(
         "the slot of the old mode is emptied before the new one is written",

@@ -173,6 +173,7 @@ def undo(
 
 
 def lower(worker: Worker, second: int, name: str) -> Steps:
+    """Whether nothing of it stays in the second lane."""
     lane = worker.lane(second)
     yield SLEEP
     for _turn in range(200):
@@ -183,13 +184,13 @@ def lower(worker: Worker, second: int, name: str) -> Steps:
     if descriptor is not None:
         yield STEP
         close(worker, [descriptor])
-    yield from unlink(worker, lane, [name])
+    return (yield from unlink(worker, lane, [name]))
 
 
 def settle(worker: Worker, job: effects.Settle) -> Steps:
     done = yield from unlink(worker, worker.lane(job.lane), job.dropped)
     for name in job.lowered:
-        yield from lower(worker, job.second, name)
+        done = (yield from lower(worker, job.second, name)) and done
     return ({} if done else {"error": "busy"}), []
 
 

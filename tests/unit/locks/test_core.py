@@ -539,7 +539,10 @@ def test_levels_that_cannot_be_lowered_are_told_after_some_tries(bench):
     bench.take("me", mode="PR", wait=5)
     bench.answer(effects.Convert, won=[8, 9])
     for _turn in range(cores.DEATHS + 1):
+        second = bench.job(effects.Settle).second
         bench.answer(effects.Settle, error="busy")
+        assert bench.job(effects.Forget) == effects.Forget("o2cb", second, ["a"]), "nothing is cached there"
+        bench.answer(effects.Forget)
     assert any("keeps more than its mode" in say.text for say in bench.of(Say))
     assert bench.told("me")["held"]
 
@@ -705,6 +708,25 @@ def test_what_was_confirmed_is_held_again_and_its_levels_are_settled():
     assert [held.state for held in bench.core.holdings] == [holding.State.HELD] * 2
     assert [watch.slot for watch in bench.of(Watch)] == [3]
     assert sorted(bench.job(effects.Sweep).claimed) == ["lock2", "lock2.w", "lock3", "lock3.info"]
+
+
+@pytest.mark.parametrize(("answer", "lowered"), [({}, []), ({"error": "busy"}, ["lock2", "lock2.w"])])
+def test_what_a_worker_of_an_earlier_keeper_may_have_raised_falls_with_a_conversion(answer, lowered):
+    """CR to PR opens `lock2.w` only, and lowers nothing; in a lane that could not be swept both may be too high."""
+    bench = Bench(found=[LANE, lock(2, mode="CR")], joined=False)
+    bench.answer(effects.Sweep, **answer)
+    bench.do(bench.core.slots_added(bench.now, range(100, 196)))
+    bench.tick(cores.FIRST_SWEEP_SECONDS + 0.1)
+    while bench.running(effects.MakeLane):
+        bench.answer(effects.MakeLane)
+    bench.tick(cores.AGAIN_SECONDS + 0.1)
+    bench.answer(effects.Settle)
+    bench.take("me", "lock2", mode="PR", wait=5)
+    bench.answer(effects.Convert, won=[8, 9])
+    assert [job.lowered for _number, job in bench.running(effects.Settle)] == ([lowered] if lowered else [])
+    while bench.running(effects.Settle):
+        bench.answer(effects.Settle)
+    assert bench.told("me")["held"]
 
 
 def test_what_nobody_was_told_of_waits_for_its_request_and_is_then_granted():
