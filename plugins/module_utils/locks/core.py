@@ -578,8 +578,8 @@ class Core:
             self._grow()
         return slot
 
-    def _grow(self) -> None:
-        if not self._growing and len(self.free) < SPARE_SLOTS:
+    def _grow(self, needed: int = SPARE_SLOTS) -> None:
+        if not self._growing and len(self.free) < max(needed, SPARE_SLOTS):
             self._growing = True
             self._out.append(Grow())
 
@@ -926,7 +926,7 @@ class Core:
         stored = [names.stored(name) for name in wanted]
         lane = self._lane(domain, stored)
         if lane is None or len(self.free) < len(wanted):
-            self._starve(request)
+            self._starve(request, len(wanted))
             return
         slots = tuple(self._slot() for _name in wanted)
         identities = [
@@ -994,10 +994,11 @@ class Core:
             return {"busy": ""}
         return {"error": "workers of o2keep died over this request: see the journal"}
 
-    def _starve(self, request: Request) -> None:
+    def _starve(self, request: Request, slots: int = 1) -> None:
+        """It tries again when something has become free. `slots` are so many as it needs at once."""
         request.state = State.STARVED
         self._starved.append(request)
-        self._grow()
+        self._grow(slots)
 
     def _won(
         self,

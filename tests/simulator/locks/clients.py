@@ -18,7 +18,10 @@ NAMES = ("alpha", "beta", "gamma", "a/name that has to be hashed", "delta")
 MANY = tuple(f"of many {number:02}" for number in range(20))
 """Names that are taken by one request, all or none."""
 
-BY_STORED = {names.stored(name): name for name in (*NAMES, *MANY)}
+MORE = tuple(f"of more {number:02}" for number in range(40))
+"""The same, and more than there are slots in a rack."""
+
+BY_STORED = {names.stored(name): name for name in (*NAMES, *MANY, *MORE)}
 PAGE = 3
 """Locks in one answer to `list`."""
 

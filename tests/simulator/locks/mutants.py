@@ -144,6 +144,13 @@ MUTANTS = {
         seed=1031170,
         violates="free",
     ),
+    "grows-by-a-rack-at-most": Mutant(
+        "who needs more slots than a rack has waits for ever",
+        "            self._starve(request, len(wanted))",
+        "            self._starve(request)",
+        seed=1,
+        violates="nothing lost",
+    ),
     "drops-the-old-slot-first": Mutant(
         "the slot of the old mode is emptied before the new one is written",
         "        base.jobs += 1\n        request.call = self._run(job, tried, died, lanes=(lane, second)",

@@ -15,6 +15,7 @@ from simulator.locks.checks import Violation
 from simulator.locks.clients import (
     BY_STORED,
     MANY,
+    MORE,
     NAMES,
     NODE,
     PROCESS,
@@ -284,7 +285,7 @@ def take_all(world: World) -> None:
     for machine in world.machines.values():
         wanted: list[dict[str, Any]] = [{"name": name} for name in NAMES]
         if world.many:
-            wanted.append({"names": list(MANY)})
+            wanted.append({"names": list(MORE)})
         clients = [Client(world, machine, "take", {"domain": DOMAIN, "wait": 5, "mode": "EX", **one}) for one in wanted]
         world.run(world.now + 6.0)
         for client in clients:

@@ -547,6 +547,20 @@ def test_levels_that_cannot_be_lowered_are_told_after_some_tries(bench):
     assert bench.told("me")["held"]
 
 
+def test_who_needs_more_slots_than_there_are_gets_them_rack_by_rack(bench):
+    """There are enough for others all the time."""
+    before = len(bench.of(Grow))
+    bench.take("me", names=[f"lock{number}" for number in range(100)], wait=30)
+    assert len(bench.core.free) > cores.SPARE_SLOTS
+    assert len(bench.of(Grow)) == before + 1
+    bench.do(bench.core.slots_added(bench.now, range(200, 204)))
+    assert bench.running(effects.Take) == []
+    assert len(bench.of(Grow)) == before + 2
+    bench.do(bench.core.slots_added(bench.now, range(204, 230)))
+    bench.win()
+    assert bench.told("me")["held"]
+
+
 # release
 
 

@@ -66,3 +66,8 @@ def test_without_a_keeper_there_is_nothing_to_leave() -> None:
     with keeping.domains_left():
         pass
     assert keeping.domains_and_locks() == ([], [])
+
+
+def test_what_cannot_be_read_counts_as_held_under_the_name_that_releases_it(path: Path) -> None:
+    Keeper(path, {"domains": ["o2cb"], "names": ["web"], "unreadable": [{"slot": 7, "why": "of version 99"}]})
+    assert keeping.domains_and_locks() == (["o2cb"], ["web", "slot:7"])
