@@ -29,7 +29,8 @@ LEAVE_SECONDS = 60.0
 def domains_and_locks() -> tuple[list[str], list[str]]:
     """The domains that o2keep has joined, and names of locks it holds; nothing where it is not installed.
 
-    A lock whose record cannot be read is named after its slot, by which it can be released. Those that only say that node and agent are there do not count: they go when the node leaves.
+    A lock whose record cannot be read is named after its slot, by which it can be released. Those that only say that
+    node and agent are there do not count: they go when the node leaves.
     Raises O2cbError when it does not answer: nobody knows then what systemd still keeps for it.
     """
     if not os.path.exists(SOCKET):
