@@ -145,9 +145,9 @@ def _set_sysctl(path: str, key: str, value: str) -> None:
 
 def _end_keeper(systemd: Systemd) -> None:
     """Its unit refuses to be stopped, so that nobody drops locks by mistake. Without its file it cannot start again."""
-    locks = keeping.domains_and_locks()[1]
-    if locks:
-        raise O2cbError(f"o2keep holds {len(locks)} lock(s), {', '.join(locks[:5])}: release them first")
+    _domains, count, locks = keeping.domains_and_locks()
+    if count:
+        raise O2cbError(f"o2keep holds {count} lock(s), {', '.join(locks[:5])}: release them first")
     with keeping.domains_left():
         systemd.tell("disable", units.KEEPER_SERVICE)
         files.remove(units.KEEPER)

@@ -407,6 +407,7 @@ class Core:
         answer = {
             "node": self.node,
             "locks": len(self.holdings),
+            "named": len(shown),
             "names": shown[:20],
             "domains": sorted(domain.name for domain in self.domains.values() if domain.lanes),
             "lanes": {domain.name: len(domain.lanes) for domain in self.domains.values()},

@@ -124,9 +124,9 @@ def in_use() -> list[str]:
     reasons = [f"an OCFS2 file system is mounted on {path}" for path in volumes]
     kept: list[str] = []
     try:
-        kept, held = keeping.domains_and_locks()
-        if held:
-            reasons.append(f"o2keep holds {len(held)} lock(s): {_few(held)}")
+        kept, count, held = keeping.domains_and_locks()
+        if count:
+            reasons.append(f"o2keep holds {count} lock(s): {_few(held)}")
     except O2cbError as error:
         reasons.append(str(error))
     for domain in joined():

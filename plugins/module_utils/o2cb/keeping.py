@@ -26,18 +26,19 @@ SECONDS = 10.0
 LEAVE_SECONDS = 60.0
 
 
-def domains_and_locks() -> tuple[list[str], list[str]]:
-    """The domains that o2keep has joined, and names of locks it holds; nothing where it is not installed.
+def domains_and_locks() -> tuple[list[str], int, list[str]]:
+    """The domains that o2keep has joined, how many locks it holds, and names of some; nothing where there is no o2keep.
 
     A lock whose record cannot be read is named after its slot, by which it can be released. Those that only say that
     node and agent are there do not count: they go when the node leaves.
     Raises O2cbError when it does not answer: nobody knows then what systemd still keeps for it.
     """
     if not os.path.exists(SOCKET):
-        return [], []
+        return [], 0, []
     answer = ask("status")
     unreadable = [f"slot:{one['slot']}" for one in answer.get("unreadable", ())]
-    return list(answer["domains"]), [*(str(name) for name in answer["names"]), *unreadable]
+    names = [*unreadable, *(str(name) for name in answer["names"])]
+    return list(answer["domains"]), int(answer.get("named", len(answer["names"]))) + len(unreadable), names
 
 
 def runs() -> bool:

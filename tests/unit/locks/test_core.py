@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import core as cores
-from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding, requests
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks import effects, holding, names, requests
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.core import Core
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.locks.effects import (
     Answer,
@@ -545,6 +545,18 @@ def test_levels_that_cannot_be_lowered_are_told_after_some_tries(bench):
         bench.answer(effects.Forget)
     assert any("keeps more than its mode" in say.text for say in bench.of(Say))
     assert bench.told("me")["held"]
+
+
+def test_all_locks_are_counted_and_some_are_named(bench):
+    bench.take("holder", names=[f"lock{number:02}" for number in range(30)])
+    bench.win()
+    bench.take("agent", "node-3", domain=names.AGENT_DOMAIN)
+    bench.answer(effects.Join, node=3)
+    bench.win()
+    bench.do(bench.core.status(bench.now, "me", {}))
+    told = bench.told("me")
+    assert told is not None
+    assert (told["locks"], told["named"], len(told["names"])) == (31, 30, 20)
 
 
 def test_who_needs_more_slots_than_there_are_gets_them_rack_by_rack(bench):

@@ -65,9 +65,11 @@ def test_a_lock_that_is_held_keeps_the_block_from_its_work(path: Path) -> None:
 def test_without_a_keeper_there_is_nothing_to_leave() -> None:
     with keeping.domains_left():
         pass
-    assert keeping.domains_and_locks() == ([], [])
+    assert keeping.domains_and_locks() == ([], 0, [])
 
 
 def test_what_cannot_be_read_counts_as_held_under_the_name_that_releases_it(path: Path) -> None:
-    Keeper(path, {"domains": ["o2cb"], "names": ["web"], "unreadable": [{"slot": 7, "why": "of version 99"}]})
-    assert keeping.domains_and_locks() == (["o2cb"], ["web", "slot:7"])
+    names = [f"lock{number}" for number in range(20)]
+    unreadable = [{"slot": 7, "why": "of version 99"}]
+    Keeper(path, {"domains": ["o2cb"], "locks": 1002, "named": 1000, "names": names, "unreadable": unreadable})
+    assert keeping.domains_and_locks() == (["o2cb"], 1001, ["slot:7", *names])
