@@ -44,6 +44,8 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds between two starts of workers, where they die young."""
 
 YOUNG_SECONDS = 1.0
+SURPLUS_SECONDS = 20.0
+"""Idle workers beyond READY end when the one that was used least has had nothing to do for so long."""
 
 FIRST, WAITING, LAST = range(3)
 RANKS: dict[type, int] = {
@@ -124,6 +126,8 @@ class Pool:
         if any(self._waiting) and not self._looks_again:
             self._looks_again = True
             self._loop.at(SLOW_SECONDS / 4, self._look_again)
+        if len(self._idle) > READY and self._idle[0].since < time.monotonic() - SURPLUS_SECONDS:
+            self._end(self._idle[0])
         while len(self._idle) + self._slow() < READY and self._may_start():
             self._idle.insert(0, self._start())
 
@@ -181,7 +185,8 @@ class Pool:
         boss.begun(number)
 
     def _start(self) -> Worker:
-        worker = Worker(self._starter.start("worker"), time.monotonic())
+        now = time.monotonic()
+        worker = Worker(self._starter.start("worker"), now, since=now)
         self._loop.watch(worker.sock.fileno(), lambda: self._read(worker))
         return worker
 
@@ -197,7 +202,7 @@ class Pool:
             worker.process = Process(**received[0])
             return
         self._pause = self._not_before = 0.0
-        number, worker.job = worker.number, None
+        number, worker.job, worker.since = worker.number, None, time.monotonic()
         del self._busy[number]
         if len(self._idle) + self._slow() < 2 * READY:
             self._idle.append(worker)

@@ -166,6 +166,23 @@ def test_not_all_workers_sleep_for_other_nodes(bench, monkeypatch):
     assert len(bench.pool._idle) <= 2 * pools.READY, "those that are not needed any more have ended"
 
 
+def test_workers_that_are_not_needed_any_more_end_and_the_last_used_stay(bench, monkeypatch):
+    monkeypatch.setattr(pools, "SLOW_SECONDS", 0.05)
+    for number in range(1, 6):
+        bench.look(number, seconds=1)
+    bench.turn(until=5)
+    assert len(bench.pool._idle) > pools.READY
+    last = bench.pool._idle[-1]
+    bench.pool.turn()
+    assert len(bench.pool._idle) > pools.READY, "not at once"
+    monkeypatch.setattr(pools, "SURPLUS_SECONDS", 0.2)
+    time.sleep(0.3)
+    for _turn in range(2 * pools.READY):
+        bench.pool.turn()
+    assert len(bench.pool._idle) == pools.READY
+    assert last in bench.pool._idle
+
+
 def test_what_nobody_waits_for_comes_last_and_what_waits_for_nobody_first(bench, monkeypatch):
     monkeypatch.setattr(pools, "READY", 0)
     for number, job in enumerate(
