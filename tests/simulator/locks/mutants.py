@@ -117,6 +117,8 @@ MUTANTS = {
         "a conversion that came too late keeps the higher level",
         "        self._sink(base, _conversion(request), base.what.stored)\n\n    def _sink",
         "\n    def _sink",
+        seed=117,
+        violates="nothing lost",
     ),
     "converts-too-late": Mutant(
         "a conversion counts though its request is over",
@@ -308,11 +310,6 @@ MUTANTS = {
         "                pass\n",
         seed=15,
         violates="exclusion",
-    ),
-    "forgets-the-second-lane": Mutant(
-        "what a dead worker has asked through the second lane stays cached",
-        "            self._unlink(domain, second, lowered, stored=(held.what.stored,))\n",
-        "",
     ),
     "forgets-the-second-lane-of-a-dead-conversion": Mutant(
         "what a dead worker has taken back through the second lane stays cached",

@@ -52,5 +52,10 @@ def test_a_missing_rule_is_found_within_its_seeds(name):
     assert result.violation.promise == mutant.violates
 
 
+@pytest.mark.parametrize("name", [name for name, mutant in MUTANTS.items() if mutant.seed < 0])
+def test_a_rule_whose_loss_no_seed_is_known_to_show_is_still_there(name):
+    assert planted(name).__name__ == "Core"
+
+
 def test_every_promise_is_broken_by_some_mutant():
     assert {mutant.violates for mutant in MUTANTS.values()} >= PROMISES
