@@ -608,7 +608,8 @@ class Core:
         found = []
         for call in self.calls.values():
             if call.due and self.now - call.due > SLOW_SECONDS:
-                text = f"{type(call.job).__name__.lower()} {' '.join(sorted(call.names))}".strip()
+                some = sorted(call.names)[:3] + ["…"] * (len(call.names) > 3)
+                text = " ".join([type(call.job).__name__.lower(), *some])
                 found.append((text, round(self.now - call.due, 1)))
         return found
 

@@ -559,6 +559,18 @@ def test_all_locks_are_counted_and_some_are_named(bench):
     assert (told["locks"], told["named"], len(told["names"])) == (31, 30, 20)
 
 
+def test_what_is_asleep_is_told_with_a_few_of_its_names(bench):
+    bench.take("one", "a", wait=5)
+    bench.take("many", names=["d", "b", "e", "c"], wait=5)
+    for number, _job in bench.running(effects.Take):
+        bench.core.begun(bench.now, number)
+    bench.tick(3.0)
+    bench.do(bench.core.status(bench.now, "me", {}))
+    told = bench.told("me")
+    assert told is not None
+    assert told["asleep"] == [("take a", 3.0), ("take b c d …", 3.0)]
+
+
 def test_who_needs_more_slots_than_there_are_gets_them_rack_by_rack(bench):
     """There are enough for others all the time."""
     before = len(bench.of(Grow))
