@@ -4,7 +4,7 @@
 
 """o2keep is upgraded, survives what systemd does to services, and goes down with many locks.
 
-O2_UPGRADES is how often each node is upgraded under load (5), O2_MANY how many locks a node has at its shutdown
+O2_LOAD_SECONDS is for how long nodes are upgraded under load (60), O2_MANY how many locks a node has at its shutdown
 (10000).
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,14 +25,14 @@ from faults.referee.remote import TAKES_A_LOCK, remotes, wait_for
 from lab import Lab
 from lab.node import Node
 
-UPGRADES = int(os.environ.get("O2_UPGRADES", "5"))
+LOAD_SECONDS = int(os.environ.get("O2_LOAD_SECONDS", "60"))
 MANY = int(os.environ.get("O2_MANY", "10000"))
 CLIENTS = 8
 PAUSE_SECONDS = 8.0
 """Between two upgrades of a node: more than a new o2keep needs for its first answer on a slow machine."""
 
 AT_ONCE = 100
-DOMAINS_BLOCKS = iter(range(2**22, 2**23, 4096))
+BLOCKS = iter(range(2**22, 2**23, 4096))
 """Blocks of the shared disk that the other suites do not use."""
 
 UPGRADE = "systemctl kill --kill-who=main --signal=TERM o2keep"
@@ -42,42 +41,43 @@ UPGRADE = "systemctl kill --kill-who=main --signal=TERM o2keep"
 SPOILER = "python3 /root/spoiler.py"
 
 
-def upgrade_all(nodes: list[Node]) -> None:
-    """All nodes at about the same time, again and again."""
-    for _turn in range(UPGRADES):
+def upgrade_all(nodes: list[Node], until: float) -> int:
+    """All nodes, one after another and again and again. How often in all."""
+    done = 0
+    while time.monotonic() < until:
         for node in nodes:
             node.run(UPGRADE, timeout=60, check=True)
+            done += 1
             time.sleep(PAUSE_SECONDS / len(nodes))
+    return done
 
 
 def test_an_upgrade_under_load_refuses_nobody_and_no_token_falls(lab: Lab, players: list[Node]) -> None:
     """On each node 8 clients, each of which counts under a lock that three nodes want; and one waits for a lock."""
-    offsets = [next(DOMAINS_BLOCKS) for _client in range(CLIENTS)]
+    offsets = [next(BLOCKS) for _client in range(CLIENTS)]
     for offset in offsets:
         players[0].run(
             f"dd if=/dev/zero of=/dev/mapper/data bs=4096 count=1 seek={offset // 4096} oflag=direct conv=notrunc",
             check=True,
         )
-    seconds = UPGRADES * PAUSE_SECONDS + 10
 
     def client(node: Node, offset: int) -> Any:
-        done = node.run(f"timeout {seconds + 200:.0f} python3 /root/player.py load {seconds} {offset}", seconds + 230)
+        command = f"timeout {LOAD_SECONDS + 300} python3 /root/player.py load {LOAD_SECONDS} {offset}"
+        done = node.run(command, LOAD_SECONDS + 330)
         assert done.ok, f"{node.name}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout.splitlines()[-1])
 
-    with remotes(players) as (holder, waiter, _third), ThreadPoolExecutor(3 * CLIENTS + 2) as pool:
+    with remotes(players) as (holder, waiter, _third), ThreadPoolExecutor(3 * CLIENTS + 1) as pool:
         assert holder.ask(op="take", name="upgraded", wait=10)["held"]
-        waits = pool.submit(waiter.ask, op="take", name="upgraded", wait=seconds + 60)
+        waits = pool.submit(waiter.ask, op="take", name="upgraded", wait=LOAD_SECONDS + 600)
         loads = [pool.submit(client, node, offset) for node in players for offset in offsets]
-        upgrades = threading.Thread(target=upgrade_all, args=(players,))
-        upgrades.start()
-        upgrades.join()
-        assert not waits.done(), "somebody holds it"
+        upgrades = upgrade_all(players, time.monotonic() + LOAD_SECONDS)
+        assert not waits.done(), f"somebody holds it, and who waits has an answer: {waits.result()}"
         assert holder.ask(op="release", name="upgraded", wait=10)["released"]
         assert waits.result()["held"], "who waits, waits through all upgrades"
         assert waiter.ask(op="release", name="upgraded", wait=10)["released"]
         results = [load.result() for load in loads]
-    print(f"\n{UPGRADES} upgrades of each node: {[result['done'] for result in results]} locks", flush=True)
+    print(f"\n{upgrades} upgrades: {[result['done'] for result in results]} locks", flush=True)
     assert not any(result.get("refused") or result["unanswered"] for result in results), results
     for number, offset in enumerate(offsets):
         verdict = json.loads(players[0].run(f"python3 /root/player.py verdict {offset}", check=True).stdout)

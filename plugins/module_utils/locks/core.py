@@ -39,7 +39,7 @@ from __future__ import annotations
 import enum
 import heapq
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -90,6 +90,9 @@ PAUSE = (0.005, 0.05)
 MARK_AHEAD = 5_000_000
 """The mark is written ahead of the tokens by this, and so rarely."""
 
+UNLINKS = 100
+"""Locks whose files one job unlinks."""
+
 SPARE_SLOTS = 16
 """With fewer free slots than this, more are asked for."""
 
@@ -126,6 +129,17 @@ class State(enum.Enum):
     SETTLING = "settling"
     LOOKING = "looking"
     DONE = "done"
+
+
+@dataclass(eq=False)
+class _Unlink:
+    """What is to be unlinked in a lane, and who wants to know. `claims` are names that it keeps from other jobs."""
+
+    files: list[str]
+    then: Callable[[bool], None]
+    stored: tuple[str, ...]
+    claims: list[str]
+    deaths: int
 
 
 @dataclass(eq=False)
@@ -239,6 +253,7 @@ class Core:
         self._growing = False
         self._recalling: set[tuple[str, str]] = set()
         self._last_work = 0.0
+        self._unlinks: dict[tuple[str, int], tuple[Domain, Lane, list[_Unlink]]] = {}
         self._slots: dict[int, str] = {}
         """Slots with a lock in them, with its id."""
 
@@ -530,6 +545,11 @@ class Core:
         return self._timers[0].when if self._timers else None
 
     def _drain(self) -> list[Effect]:
+        while self._unlinks:
+            _key, (domain, lane, together) = self._unlinks.popitem()
+            together.sort(key=lambda one: one.deaths)
+            for first in range(0, len(together), UNLINKS):
+                self._unlink_together(domain, lane, together[first : first + UNLINKS])
         out, self._out = self._out, []
         return out
 
@@ -1618,25 +1638,38 @@ class Core:
     ) -> None:
         """Unlink the files of these locks, which nobody holds any more, and tell whether that was done.
 
-        Where it was not, the next sweep does it.
+        Where it was not, the next sweep does it. What is to be unlinked in a lane at the end of an event is one job.
         """
-
-        def done(answer: dict[str, Any], _number: int) -> None:
-            if "error" in answer:
-                # Until a sweep has succeeded there may be a level that is cached in this lane.
-                lane.dirty = True
-                lane.stale.update(stored)
-                self._after(SWEEP_AGAIN_SECONDS, lambda: self._sweep(domain))
-            then("error" not in answer)
-
-        def died(_found: dict[int, Any], number: int) -> None:
-            if deaths < DEATHS:
-                self._unlink(domain, lane, files, then, stored, deaths + 1)
-            else:
-                done({"error": "workers died"}, number)
-
         # Another holder of the same name may have come into this lane's table meanwhile: that one's claim stays.
         claims = [name for name in stored if name not in lane.names]
+        lane.names.update(claims)
+        together = self._unlinks.setdefault((domain.name, lane.number), (domain, lane, []))[2]
+        together.append(_Unlink(files, then, tuple(stored), claims, deaths))
+
+    def _unlink_together(self, domain: Domain, lane: Lane, some: Sequence[_Unlink]) -> None:
+        def ended(problem: Callable[[_Unlink], bool]) -> None:
+            failed = [one for one in some if problem(one)]
+            if failed:
+                # Until a sweep has succeeded there may be a level that is cached in this lane.
+                lane.dirty = True
+                lane.stale.update(name for one in failed for name in one.stored)
+                self._after(SWEEP_AGAIN_SECONDS, lambda: self._sweep(domain))
+            for one in some:
+                one.then(one not in failed)
+
+        def done(answer: dict[str, Any], _number: int) -> None:
+            busy = frozenset(answer.get("busy", ()))
+            ended(lambda one: "error" in answer or not busy.isdisjoint(one.files))
+
+        def died(_found: dict[int, Any], _number: int) -> None:
+            if some[0].deaths >= DEATHS:
+                ended(lambda _one: True)
+                return
+            for one in some:
+                self._unlink(domain, lane, one.files, one.then, one.stored, one.deaths + 1)
+
+        files = [file for one in some for file in one.files]
+        claims = [name for one in some for name in one.claims]
         self._run(effects.Forget(domain.name, lane.number, files), done, died, lanes=(lane,), claims=claims)
 
     def _release_done(self, release: Release) -> None:

@@ -107,7 +107,7 @@ class Look(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """Unlink files whose descriptors are closed."""
+    """Unlink files whose descriptors are closed. {"busy": FILES} are those that somebody still has open."""
 
     domain: str
     lane: int

@@ -65,6 +65,8 @@ def _become(kinds: Kinds, kind: str, descriptor: int) -> NoReturn:
         wire.send(sock, me._asdict() if me else {})
         kinds[kind](sock)
         code = 0
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # The keeper ended meanwhile.
     except O2cbError as error:
         sys.stdout.write(f"o2keep-{kind}: {error}\n")
     except Exception:  # noqa: BLE001

@@ -15,6 +15,8 @@ The one that was used last is used next: it has the lanes and slots already.
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import socket
 import time
 from collections import deque
@@ -168,8 +170,12 @@ class Pool:
         new_lanes = [lane for lane in lanes if lane not in worker.lanes]
         new_slots = [slot for slot in slots if slot not in worker.slots]
         descriptors = [boss.lane(lane) for lane in new_lanes] + [boss.slot(slot) for slot in new_slots]
+        own = []
         if isinstance(job, effects.Convert):
             descriptors.append(boss.receiver(job.old))
+        elif isinstance(job, effects.Sweep):
+            own.append(_in_memory(job.claimed))
+            job = job._replace(claimed=[])
         worker.lanes.update(new_lanes)
         worker.slots.update(new_slots)
         if isinstance(job, (effects.Join, effects.MakeLane)):
@@ -178,10 +184,12 @@ class Pool:
         self._busy[number] = worker
         message = {"job": type(job).__name__, "given": {"lanes": new_lanes, "slots": new_slots}, **job._asdict()}
         try:
-            wire.send(worker.sock, message, descriptors)
+            wire.send(worker.sock, message, descriptors + own)
         except OSError:
             self._died(worker)
             return
+        finally:
+            wire.close_all(own)
         boss.begun(number)
 
     def _start(self) -> Worker:
@@ -240,6 +248,15 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
         self._ending.append(worker)
+
+
+def _in_memory(names: list[str]) -> int:
+    """A file with names of which there may be more than one message holds."""
+    descriptor = os.memfd_create("claimed", os.MFD_CLOEXEC)
+    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        json.dump(names, file)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _is_gone(worker: Worker) -> bool:

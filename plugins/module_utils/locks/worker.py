@@ -16,6 +16,7 @@ won. It is always the lane, which somebody else keeps, that outlives a lock.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import socket
@@ -437,12 +438,20 @@ class Worker:
     # what is left behind
 
     def _forget(self, job: effects.Forget) -> Result:
-        _unlink(self._lane(job.lane), job.domain, job.names)
-        return {}, []
-
-    def _sweep(self, job: effects.Sweep) -> Result:
+        """All once, and then again those that somebody still has open: nobody waits for another's lock."""
         own = self._lane(job.lane)
-        claimed = frozenset(job.claimed)
+        busy = [name for name in job.names if not _is_unlinked(own, job.domain, name)]
+        deadline, pause = time.monotonic() + UNLINK_SECONDS, 0.002
+        while busy and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+            busy = [name for name in busy if not _is_unlinked(own, job.domain, name)]
+        return ({"busy": busy} if busy else {}), []
+
+    def _sweep(self, job: effects.Sweep, claimed_file: int) -> Result:
+        own = self._lane(job.lane)
+        with open(os.dup(claimed_file), encoding="utf-8") as file:
+            claimed = frozenset(json.load(file))
         _unlink(own, job.domain, [name for name in own.names(job.domain) if name not in claimed])
         return {}, []
 
@@ -496,6 +505,17 @@ def _try_often(own: Mount, domain: str, name: str, exclusive: bool) -> int:
                 raise
             time.sleep(0.005 + 0.01 * (os.getpid() % 7) / 7)
     raise BusyError(name)
+
+
+def _is_unlinked(own: Mount, domain: str, name: str) -> bool:
+    """Try it once."""
+    try:
+        own.unlink(domain, name)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def _unlink(own: Mount, domain: str, file_names: Sequence[str]) -> None:

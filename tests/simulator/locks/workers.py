@@ -238,8 +238,11 @@ def look(worker: Worker, job: effects.Look) -> Steps:
 
 
 def forget(worker: Worker, job: effects.Forget) -> Steps:
-    done = yield from unlink(worker, worker.lane(job.lane), job.names)
-    return ({} if done else {"error": "busy"}), []
+    busy = []
+    for name in job.names:
+        if not (yield from unlink(worker, worker.lane(job.lane), [name])):
+            busy.append(name)
+    return ({"busy": busy} if busy else {}), []
 
 
 def sweep(worker: Worker, job: effects.Sweep) -> Steps:

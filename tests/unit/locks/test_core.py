@@ -638,14 +638,48 @@ def test_a_worker_that_dies_over_an_unlink_has_successors(bench):
     assert bench.told("me")["released"]
 
 
-def test_a_list_is_released_as_a_whole(bench):
-    for name in ("a", "b"):
-        bench.hold(name)
+def test_a_list_is_released_as_a_whole_by_one_job_for_each_lane(bench):
+    bench.take("holder", names=["a", "b"])
+    bench.win()
     bench.do(bench.core.release(bench.now, "me", requests.named({"names": ["a", "b", "c"]})))
-    bench.answer(effects.Forget)
     assert bench.told("me") is None
+    assert [sorted(job.names) for _number, job in bench.running(effects.Forget)] == [["a", "b"]]
     bench.answer(effects.Forget)
     assert [one["name"] for one in bench.told("me")["locks"]] == ["a", "b"]
+
+
+def test_very_many_locks_are_unlinked_a_hundred_at_a_time(bench):
+    bench.do(bench.core.slots_added(bench.now, range(1000, 1300)))
+    for first in (0, 100, 200):
+        bench.take("holder", names=[f"lock{first + number}" for number in range(100)])
+        bench.win()
+    bench.do(bench.core.shut_down(bench.now))
+    jobs = [job for _number, job in bench.running(effects.Forget)]
+    assert all(len(job.names) <= cores.UNLINKS for job in jobs)
+    assert len(jobs) <= 3 + len(bench.core.domains["o2cb"].lanes)
+    assert len({name for job in jobs for name in job.names}) == 300
+
+
+def test_a_lock_that_somebody_still_has_open_is_told_late_and_the_one_beside_it_at_once(bench):
+    bench.take("holder", names=["a", "b"])
+    bench.win()
+    bench.do(bench.core.release(bench.now, "one", requests.named({"name": "a"})))
+    bench.answer(effects.Forget, busy=["a"])
+    assert "free once the lock manager answers" in bench.told("one")["error"]
+    bench.do(bench.core.shut_down(bench.now))
+    bench.answer(effects.Forget)
+    assert len(bench.core.holdings) == 0
+
+
+def test_of_a_job_whose_worker_dies_everything_is_tried_again(bench):
+    bench.take("holder", names=["a", "b"])
+    bench.win()
+    bench.do(bench.core.release(bench.now, "me", requests.named({"names": ["a", "b"]})))
+    bench.die(effects.Forget)
+    assert sorted(bench.job(effects.Forget).names) == ["a", "b"]
+    bench.answer(effects.Forget, busy=["b"])
+    (lane,) = [lane for lane in bench.core.domains["o2cb"] if lane.dirty]
+    assert lane.stale == {"b"}, "and the lock that was free is not kept from others"
 
 
 # questions
