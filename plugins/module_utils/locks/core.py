@@ -694,7 +694,10 @@ class Core:
 
     def _make_lane(self, domain: Domain) -> bool:
         """Begin to make one more lane; False where that cannot be now."""
-        if len(domain.lanes) + domain.making >= MOST or not self.free or self.leaver is not None:
+        if len(domain.lanes) + domain.making >= MOST or self.leaver is not None:
+            return False
+        if not self.free:
+            self._grow()
             return False
         slot = self._slot()
         self._count += 1
