@@ -24,10 +24,9 @@ from typing import NamedTuple
 
 from ..base import deadline
 from ..base.errors import O2cbError, join_problems
-from ..o2cb import blocks, devices, direct, heartbeats, superblock
-from ..o2cb.direct import ALIGNMENT, Extent
+from ..o2cb import blocks, devices, heartbeats
 from ..o2cb.state import Live
-from . import disks, local, place
+from . import disks, local, looking, place
 from .disks import Disks
 from .format import LATER, Header, View, encode_header, majority
 from .place import Place
@@ -111,24 +110,11 @@ def look(live: Live, seconds: float = SECONDS) -> tuple[Reading, list[Place]]:
 def verify(where: Place, seconds: float = SECONDS) -> None:
     """That the place is inside the volume's heartbeat file, by its inode. Raises O2cbError."""
     path = devices.preferred_path(where.device)
-    head = direct.read_one(Extent(path, 0, superblock.READ_BYTES), seconds)
-    volume = superblock.parse(head)
-    if volume is None or volume.uuid != where.uuid:
-        raise O2cbError(f"{path} does not carry region {where.uuid} any more")
-    size = volume.block_size
-    steps = place.walk(size, head[2 * size : 3 * size])
+    _block, start, size = looking.heartbeat_file(path, where.uuid, seconds)
     try:
-        number = next(steps)
-        while True:
-            start = number * size
-            skipped = start % ALIGNMENT
-            data = direct.read_one(Extent(path, start - skipped, ALIGNMENT), seconds)
-            number = steps.send(data[skipped : skipped + size])
-    except StopIteration as end:
-        try:
-            place.check(where, *end.value)
-        except O2cbError as error:
-            raise O2cbError(f"region {where.uuid} on {path}: {error}") from None
+        place.check(where, start, size)
+    except O2cbError as error:
+        raise O2cbError(f"region {where.uuid} on {path}: {error}") from None
 
 
 def write(
@@ -192,6 +178,14 @@ def beating(live: Live) -> dict[str, set[int]]:
     return {uuid: set(blocks.alive(before[uuid], after[uuid])) for uuid in before.keys() & after.keys()}
 
 
+def refuse_silent(live: Live, wanted: Sequence[str], first: bool) -> None:
+    """Raises SilentError with the nodes that do not beat on regions that are to get a header. Takes two beats."""
+    names = {node.number: node.name for node in live.cluster.nodes}
+    problem = missing(names, beating(live), wanted, first)
+    if problem:
+        raise SilentError(f"the record of tokens is made when all nodes beat on all regions: {problem}")
+
+
 def create(live: Live, known: Known, among: Collection[str] | None = None) -> list[str]:
     """Give every region that needs one its header, or those of `among`. Returns those that got one, and reads all back.
 
@@ -208,10 +202,7 @@ def create(live: Live, known: Known, among: Collection[str] | None = None) -> li
     headers = planned(reading)
     if headers:
         first = sum(view.answers for view in reading.views.values()) < majority(regions)
-        names = {node.number: node.name for node in live.cluster.nodes}
-        problem = missing(names, beating(live), sorted(headers), first)
-        if problem:
-            raise SilentError(f"the record of tokens is made when all nodes beat on all regions: {problem}")
+        refuse_silent(live, sorted(headers), first)
         if not first:
             time.sleep(SETTLE_SECONDS)
         reading, places = look(live)  # M is read after every node has the region.
