@@ -111,7 +111,7 @@ reasons:
   returned: always
   type: list
   elements: str
-  sample: ["node3 of the cluster has no part in this run: run it on all nodes, without --limit"]
+  sample: ["this run leaves out node3: run it on all nodes, without --limit"]
 usable:
   description: Whether a majority of the regions answers now, so that fencing tokens come from the record.
   returned: always

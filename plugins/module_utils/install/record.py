@@ -184,7 +184,7 @@ def _absent(nodes: Mapping[int, str], members: Sequence[Member]) -> list[str]:
     reasons = [f"{name}: {told[name].problem}" for name in nodes.values() if name in told and told[name].problem]
     if unheard:
         reasons.append(
-            f"{', '.join(unheard)} of the cluster has no part in this run: run it on all nodes, without --limit; "
+            f"this run leaves out {', '.join(unheard)}: run it on all nodes, without --limit; "
             "o2cb_purge removes a node from cluster.conf that is no more"
         )
     return reasons
