@@ -192,9 +192,9 @@ def _absent(nodes: Mapping[int, str], members: Sequence[Member]) -> list[str]:
 
 def warning(reasons: Sequence[str], none: bool) -> str:
     """All reasons in one text; `none`: there is no record at all."""
-    what = (
-        "there is no record of fencing tokens, and clocks decide" if none else "the record of fencing tokens has gaps"
-    )
+    what = "the record of fencing tokens has gaps"
+    if none:
+        what = "there is no record of fencing tokens: clocks decide, and a node that has seen one refuses locks"
     return f"{what}: {join_problems(reasons)}"
 
 

@@ -197,7 +197,9 @@ def test_it_is_usable_when_a_majority_answers(views, usable):
 
 
 def test_a_warning_tells_whether_clocks_decide():
-    assert record.warning(["a", "b"], True) == "there is no record of fencing tokens, and clocks decide: a; b"
+    none = record.warning(["a", "b"], True)
+    assert none.startswith("there is no record of fencing tokens: clocks decide")
+    assert none.endswith(": a; b")
     assert record.warning(["a"], False) == "the record of fencing tokens has gaps: a"
 
 
