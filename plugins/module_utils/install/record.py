@@ -29,7 +29,7 @@ from ..marks.refusals import RefusedError, UnreachableError
 from ..o2cb import units
 from ..o2cb.state import Live
 
-KNOWS_SECONDS = 15.0
+KNOWS_SECONDS = 30.0
 """An o2keep that was just started, or upgraded, needs a second or two before it can be asked for the record."""
 
 BY_HAND = "run `o2cb.pyz record create MARK` on one node, with the largest of what `o2cb.pyz record mark` says on each"
