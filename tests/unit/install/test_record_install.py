@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Clust
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Live, LiveRegion
 
 A, B, C, D = UUIDS = [letter * 32 for letter in "ABCD"]
-THREE = UUIDS[:3]
+THREE = (A, B, C)
 NODES = {1: "node1", 2: "node2", 3: "node3"}
-ALL = [Member("node1", 7), Member("node2", 0), Member("node3", 9)]
+ALL = (Member("node1", 7), Member("node2", 0), Member("node3", 9))
 EMPTY = View(BLANK, None, {}, {})
 
 
@@ -52,11 +53,11 @@ def look(views: dict[str, View], problems: dict[str, str] | None = None, placele
     return Look(views, problems or {}, frozenset(placeless))
 
 
-def judge(found: Look, members: list[Member] = ALL, uuids: list[str] = THREE) -> record.Verdict:
+def judge(found: Look, members: Sequence[Member] = ALL, uuids: Sequence[str] = THREE) -> record.Verdict:
     return record.judge("lab", NODES, uuids, found, members)
 
 
-def blank(uuids: list[str] = THREE) -> Look:
+def blank(uuids: Sequence[str] = THREE) -> Look:
     return look(dict.fromkeys(uuids, EMPTY))
 
 
@@ -64,7 +65,7 @@ def blank(uuids: list[str] = THREE) -> Look:
 
 
 def test_all_blank_regions_get_a_header_when_every_node_has_said_that_it_knows_the_record():
-    assert judge(blank()) == record.Verdict(THREE, [], True)
+    assert judge(blank()) == record.Verdict([A, B, C], [], True)
 
 
 def test_one_region_is_enough():
@@ -98,7 +99,7 @@ def test_a_region_that_cannot_be_looked_at_waits_for_its_storage():
 
 
 def test_headers_that_a_run_did_not_end_are_made_anew_with_the_rest():
-    assert judge(look({A: good(A), B: EMPTY, C: EMPTY})) == record.Verdict(THREE, [], True)
+    assert judge(look({A: good(A), B: EMPTY, C: EMPTY})) == record.Verdict([A, B, C], [], True)
 
 
 # Without room
