@@ -80,6 +80,7 @@ class Running:
         variables: Mapping[str, Any],
         stop_after: str = "",
         inventory: Sequence[Path] = (),
+        limit: str = "",
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="o2cb-run-")
         self._record = Path(self._directory.name, "record")
@@ -96,7 +97,10 @@ class Running:
         }
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                ["ansible-playbook", playbook, "--extra-vars", json.dumps(variables)],
+                [
+                    *("ansible-playbook", playbook, "--extra-vars", json.dumps(variables)),
+                    *(["--limit", limit] if limit else []),
+                ],
                 env={**environment(lab), **settings},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -161,17 +165,17 @@ class Controller:
         self.defaults = defaults
 
     @contextmanager
-    def start(self, playbook: str, stop_after: str = "", **variables: Any) -> Iterator[Running]:
+    def start(self, playbook: str, stop_after: str = "", limit: str = "", **variables: Any) -> Iterator[Running]:
         """Start a playbook and leave it running; it is ended at the end of the block."""
-        running = Running(self.lab, playbook, {**self.defaults, **variables}, stop_after, self.inventory)
+        running = Running(self.lab, playbook, {**self.defaults, **variables}, stop_after, self.inventory, limit)
         try:
             yield running
         finally:
             running.close()
 
-    def play(self, playbook: str, seconds: float = DEADLINE, **variables: Any) -> Run:
-        """Run a playbook to its end, whatever that is."""
-        with self.start(playbook, **variables) as running:
+    def play(self, playbook: str, seconds: float = DEADLINE, limit: str = "", **variables: Any) -> Run:
+        """Run a playbook to its end, whatever that is, on all hosts or on those of `limit`."""
+        with self.start(playbook, limit=limit, **variables) as running:
             return running.finish(seconds)
 
     def site(self, **variables: Any) -> Run:

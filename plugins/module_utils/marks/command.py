@@ -5,7 +5,9 @@
 """`o2cb.pyz record`: the record on disk by hand, on one node.
 
 show           what each region holds
-create         headers on regions that have none; all nodes must be online and know the record
+mark           the largest token that this node may have given out
+create [MARK]  headers on regions that have none; all nodes must be online and know the record. The first time MARK is
+               the largest of what `record mark` says on all nodes
 raise TOKEN    this node's mark above TOKEN: after storage was restored, with the largest of all nodes' files
 try [COUNT]    so many tokens for locks of which nothing is known, and what each costs
 """

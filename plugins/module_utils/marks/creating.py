@@ -9,7 +9,8 @@ cluster.conf are online, and all run a version that knows the record. Where no m
 clocks gave out the tokens so far, so the floor is above all clocks, all heartbeats and the nodes' own marks, and a
 minute more. Where a majority has, a region without one is new, or was blanked, or has a slot torn whose node is no
 more: it gets M of the others (rule R11). A region is added to cluster.conf on all nodes before it gets its header, and
-only then may another be removed.
+only then may another be removed. M is read when every node goes by the new set of regions: until it has looked, a node
+that takes a majority of the old set could commit a mark where nobody looks any more.
 
 A node that has seen a header never goes back to clocks: `all or none` is therefore not needed of the headers, only that
 whoever began ends it. Until a majority has them such a node refuses locks whose last token is unknown.
@@ -17,21 +18,19 @@ whoever began ends it. Until a majority has them such a node refuses locks whose
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..base import deadline
 from ..base.errors import O2cbError, join_problems
-from ..o2cb import blocks, devices, direct, heartbeats, superblock
-from ..o2cb.direct import ALIGNMENT, Extent
+from ..o2cb import blocks, devices, heartbeats
 from ..o2cb.state import Live
-from . import disks, local, place
+from . import disks, local, looking, place
 from .disks import Disks
 from .format import LATER, Header, View, encode_header, majority
 from .place import Place
-from .recorder import places_of
+from .recorder import SHAPE_SECONDS, places_of
 from .rules import Read, Reading, admission
 
 SECOND = 1_000_000
@@ -39,6 +38,14 @@ SECOND = 1_000_000
 
 MARGIN = 60 * SECOND
 SECONDS = 20.0
+
+
+SETTLE_SECONDS = SHAPE_SECONDS + 2.0
+"""By then every node has noticed that its regions have changed, and goes by them."""
+
+
+class SilentError(O2cbError):
+    """A node does not beat where it must: bring it online, and try again."""
 
 
 class Known(NamedTuple):
@@ -54,14 +61,15 @@ class Known(NamedTuple):
 def plan(cluster: str, regions: Sequence[str], reading: Reading, known: Known) -> dict[str, Header]:
     """The headers to be written, by region; none where all answer. Pure. Raises O2cbError with all that is in the way.
 
-    A region that has a header keeps its floor or gets a larger one.
+    A region that has a header keeps its floor or gets a larger one. A header of another cluster becomes one of this.
     """
     missing = [f"region {uuid}: {why}" for uuid, why in reading.problems.items()]
     later = [f"region {uuid} has a record of a later version" for uuid, view in reading.views.items() if view.later]
     if missing or later:
         raise O2cbError(f"the record of tokens cannot be made: {join_problems([*missing, *later])}")
     answering = {uuid: view for uuid, view in reading.views.items() if view.answers}
-    wanting = [uuid for uuid in regions if uuid in reading.views and uuid not in answering]
+    foreign = {uuid for uuid, view in answering.items() if view.header and view.header.cluster != cluster}
+    wanting = [uuid for uuid in regions if uuid in reading.views and (uuid not in answering or uuid in foreign)]
     headers = [view.header for view in reading.views.values() if view.header]
     if len(answering) >= majority(regions):
         floor = max(view.top() for view in answering.values())
@@ -102,24 +110,11 @@ def look(live: Live, seconds: float = SECONDS) -> tuple[Reading, list[Place]]:
 def verify(where: Place, seconds: float = SECONDS) -> None:
     """That the place is inside the volume's heartbeat file, by its inode. Raises O2cbError."""
     path = devices.preferred_path(where.device)
-    head = direct.read_one(Extent(path, 0, superblock.READ_BYTES), seconds)
-    volume = superblock.parse(head)
-    if volume is None or volume.uuid != where.uuid:
-        raise O2cbError(f"{path} does not carry region {where.uuid} any more")
-    size = volume.block_size
-    steps = place.walk(size, head[2 * size : 3 * size])
+    _block, start, size = looking.heartbeat_file(path, where.uuid, seconds)
     try:
-        number = next(steps)
-        while True:
-            start = number * size
-            skipped = start % ALIGNMENT
-            data = direct.read_one(Extent(path, start - skipped, ALIGNMENT), seconds)
-            number = steps.send(data[skipped : skipped + size])
-    except StopIteration as end:
-        try:
-            place.check(where, *end.value)
-        except O2cbError as error:
-            raise O2cbError(f"region {where.uuid} on {path}: {error}") from None
+        place.check(where, start, size)
+    except O2cbError as error:
+        raise O2cbError(f"region {where.uuid} on {path}: {error}") from None
 
 
 def write(
@@ -183,23 +178,35 @@ def beating(live: Live) -> dict[str, set[int]]:
     return {uuid: set(blocks.alive(before[uuid], after[uuid])) for uuid in before.keys() & after.keys()}
 
 
-def create(live: Live, known: Known) -> list[str]:
-    """Give every region that needs one its header. Returns those that got one, and reads all back.
+def refuse_silent(live: Live, wanted: Sequence[str], first: bool) -> None:
+    """Raises SilentError with the nodes that do not beat on regions that are to get a header. Takes two beats."""
+    names = {node.number: node.name for node in live.cluster.nodes}
+    problem = missing(names, beating(live), wanted, first)
+    if problem:
+        raise SilentError(f"the record of tokens is made when all nodes beat on all regions: {problem}")
 
-    To be called on one node, when all nodes of the cluster know the record. Raises O2cbError for nodes that do not beat
-    where they must.
+
+def create(live: Live, known: Known, among: Collection[str] | None = None) -> list[str]:
+    """Give every region that needs one its header, or those of `among`. Returns those that got one, and reads all back.
+
+    To be called on one node, when all nodes of the cluster know the record. Raises SilentError for nodes that do not
+    beat where they must.
     """
     regions = [region.uuid for region in live.regions]
+
+    def planned(reading: Reading) -> dict[str, Header]:
+        found = plan(live.cluster.name, regions, reading, known)
+        return {uuid: header for uuid, header in found.items() if among is None or uuid in among}
+
     reading, places = look(live)
-    headers = plan(live.cluster.name, regions, reading, known)
+    headers = planned(reading)
     if headers:
         first = sum(view.answers for view in reading.views.values()) < majority(regions)
-        names = {node.number: node.name for node in live.cluster.nodes}
-        problem = missing(names, beating(live), sorted(headers), first)
-        if problem:
-            raise O2cbError(f"the record of tokens is made when all nodes beat on all regions: {problem}")
+        refuse_silent(live, sorted(headers), first)
+        if not first:
+            time.sleep(SETTLE_SECONDS)
         reading, places = look(live)  # M is read after every node has the region.
-        headers = plan(live.cluster.name, regions, reading, known)
+        headers = planned(reading)
         write(headers, places, strangers(live, reading.views))
         reading, places = look(live)
         wrong = [uuid for uuid, header in headers.items() if reading.views[uuid].header != header]
@@ -215,8 +222,4 @@ def known_here(above: int = 0) -> Known:
 
 def own_mark() -> int:
     """The mark in this node's own file; 0 when there is none."""
-    if not os.path.exists(local.PATH):
-        return 0
-    file = local.File()
-    file.close()
-    return file.local.mark
+    return local.read().mark

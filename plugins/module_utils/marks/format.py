@@ -162,6 +162,20 @@ def decode_slot(data: bytes, uuid: str, node: int) -> tuple[str, Slot | None]:
     return (VALID, slot) if (slot.uuid, writer) == (uuid.upper(), node) else (FOREIGN, None)
 
 
+def decode_record(data: bytes, uuid: str, sector: int) -> View:
+    """What the header's sector of region `uuid` and those of the slots after it hold."""
+    kind, header = decode_header(data[:sector], uuid)
+    slots: dict[int, Slot] = {}
+    bad: dict[int, str] = {}
+    for node, start in enumerate(range(sector, len(data), sector)):
+        what, slot = decode_slot(data[start : start + sector], uuid, node)
+        if slot is not None:
+            slots[node] = slot
+        elif what != BLANK:
+            bad[node] = what
+    return View(kind, header, slots, bad)
+
+
 def majority(regions: Sequence[str]) -> int:
     """So many of the regions of cluster.conf, whether they answer or not: more than half."""
     return len(regions) // 2 + 1

@@ -41,6 +41,15 @@ class Local(NamedTuple):
         return self._replace(seen=frozenset(uuid[:_UUID_DIGITS] for uuid in uuids))
 
 
+def read(path: str = PATH) -> Local:
+    """What the file says; zero where there is none. Writes nothing. Raises O2cbError when it cannot be understood."""
+    try:
+        with open(path, "rb") as file:
+            return _understood(path, file.read(2 * _HALF))
+    except FileNotFoundError:
+        return Local()
+
+
 class File:
     """The file, opened once."""
 
@@ -50,17 +59,11 @@ class File:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         data = os.pread(self._descriptor, 2 * _HALF, 0)
-        found = [half for half in (_decode(data[:_HALF]), _decode(data[_HALF:])) if half is not None]
-        self.local = max(found, key=lambda half: half.writes, default=Local())
-        if not found and data.strip(b"\0 \n"):
-            try:
-                self.local = Local(int(data.split(b"\n")[0]))
-            except ValueError:
-                os.close(self._descriptor)
-                raise O2cbError(
-                    f"{path} is damaged, and says up to which number this node has given out fencing tokens: remove it "
-                    "when the record on disk is whole (`o2cb.pyz record show`)"
-                ) from None
+        try:
+            self.local = _understood(path, data)
+        except O2cbError:
+            os.close(self._descriptor)
+            raise
         if len(data) < 2 * _HALF:
             self._make()
 
@@ -79,6 +82,19 @@ class File:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def _understood(path: str, data: bytes) -> Local:
+    found = [half for half in (_decode(data[:_HALF]), _decode(data[_HALF:])) if half is not None]
+    if found or not data.strip(b"\0 \n"):
+        return max(found, key=lambda half: half.writes, default=Local())
+    try:
+        return Local(int(data.split(b"\n")[0]))
+    except ValueError:
+        raise O2cbError(
+            f"{path} is damaged, and says up to which number this node has given out fencing tokens: remove it "
+            "when the record on disk is whole (`o2cb.pyz record show`)"
+        ) from None
 
 
 def _encode(local: Local) -> bytes:

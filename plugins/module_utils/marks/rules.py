@@ -298,8 +298,8 @@ class Ledger:
             if self.local > top + self.step:
                 raise RefusedError(
                     f"this node may have given out token {self.local}, and the record on disk knows of none above "
-                    f"{top}: the regions were restored or replaced by older ones. Compare /var/lib/o2keep/token of all "
-                    "nodes, and raise the record above the largest: `o2cb.pyz record raise TOKEN`"
+                    f"{top}: the regions were restored or replaced by older ones. Raise the record above the largest "
+                    "of what `o2cb.pyz record mark` says on all nodes: `o2cb.pyz record raise TOKEN`"
                 )
             self.started, self.lower = True, max(own, self.local)
             self.mark = own if self._is_on_majority(reading, own) else 0
@@ -310,8 +310,8 @@ class Ledger:
         elif top < self.mark:
             raise RefusedError(
                 f"the record on disk has lost the mark {self.mark} of this node, and knows of none above {top}: the "
-                "regions were restored or replaced by older ones. Raise the record above the largest "
-                "/var/lib/o2keep/token of all nodes: `o2cb.pyz record raise TOKEN`"
+                "regions were restored or replaced by older ones. Raise the record above the largest of what "
+                "`o2cb.pyz record mark` says on all nodes: `o2cb.pyz record raise TOKEN`"
             )
         self.seen = True
         self.lower = max(self.lower, self._others(reading))

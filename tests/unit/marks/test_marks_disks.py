@@ -13,6 +13,8 @@ import signal
 import struct
 import time
 import zlib
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,8 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     RetakeError,
     Write,
 )
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Live, LiveRegion
 
 UUIDS = ["0A" * 16, "0B" * 16, "0C" * 16]
 START, BLOCK = 8192, 4096
@@ -311,6 +315,13 @@ def test_nothing_is_made_where_most_regions_have_no_room(regions):
         creating.plan("lab", UUIDS, found, creating.Known([], []))
 
 
+def test_a_header_of_another_cluster_becomes_one_of_this_and_loses_nothing(regions):
+    regions.write(slots(9000, 1), 5, 3)
+    found = read(regions, everyone=True, whole=True)
+    headers = creating.plan("renamed", UUIDS, found, creating.Known([], []))
+    assert headers == {uuid: Header(uuid, "renamed", 2, 9000) for uuid in UUIDS}
+
+
 NODES = {1: "node1", 2: "node2"}
 
 
@@ -327,3 +338,75 @@ NODES = {1: "node1", 2: "node2"}
 def test_a_header_needs_every_node_to_beat_on_its_region(alive, first, problem):
     found = creating.missing(NODES, alive, UUIDS[:1], first)
     assert found.startswith(problem) if problem else found == ""
+
+
+class Steps:
+    """What `create` does to a cluster of these regions, in its order."""
+
+    def __init__(self, with_header: Sequence[str], silent: str = "") -> None:
+        self.log: list[Any] = []
+        self._views = {uuid: self._view(uuid) if uuid in with_header else NOTHING for uuid in UUIDS}
+        self._silent = silent
+
+    def _view(self, uuid: str) -> format.View:
+        return format.View(format.VALID, Header(uuid, "lab", 1, FLOOR), {}, {})
+
+    def look(self, live: Live) -> tuple[Reading, list[Place]]:
+        self.log.append("look")
+        return Reading(1, 0.0, dict(self._views), {}), []
+
+    def beating(self, live: Live) -> dict[str, set[int]]:
+        self.log.append("beats")
+        return {uuid: {1} if uuid == self._silent else {1, 2} for uuid in UUIDS}
+
+    def write(self, headers: dict[str, Header], places: list[Place], strangers: object) -> None:
+        self.log.append(sorted(headers))
+        self._views.update({uuid: format.View(format.VALID, header, {}, {}) for uuid, header in headers.items()})
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > recorder.SHAPE_SECONDS
+        self.log.append("wait")
+
+
+NOTHING = format.View(format.BLANK, None, {}, {})
+CLUSTER = Cluster("lab", (Node("node1", 1, "10.0.0.1"), Node("node2", 2, "10.0.0.2")), tuple(UUIDS))
+LIVE = Live(CLUSTER, tuple(LiveRegion(uuid, "dm-0") for uuid in UUIDS), "node1")
+
+
+def made(monkeypatch: pytest.MonkeyPatch, steps: Steps, among: Sequence[str] | None = None) -> list[str]:
+    for name in ("look", "beating", "write"):
+        monkeypatch.setattr(creating, name, getattr(steps, name))
+    monkeypatch.setattr(creating.time, "sleep", steps.sleep)
+    return creating.create(LIVE, creating.Known([7], [1000.0]), among)
+
+
+def test_the_first_headers_are_written_when_all_beat(monkeypatch):
+    steps = Steps([])
+    assert made(monkeypatch, steps) == UUIDS
+    assert steps.log == ["look", "beats", "look", UUIDS, "look"]
+    assert made(monkeypatch, steps) == []
+
+
+def test_a_new_region_gets_the_marks_as_they_are_when_every_node_goes_by_it(monkeypatch):
+    steps = Steps(UUIDS[:2])
+    assert made(monkeypatch, steps) == UUIDS[2:]
+    assert steps.log == ["look", "beats", "wait", "look", UUIDS[2:], "look"]
+
+
+def test_only_the_regions_that_are_asked_for_get_a_header(monkeypatch):
+    assert made(monkeypatch, Steps([]), UUIDS[1:]) == UUIDS[1:]
+    assert made(monkeypatch, Steps(UUIDS[:2]), UUIDS[:1]) == []
+
+
+def test_nothing_is_written_while_a_node_is_silent(monkeypatch):
+    steps = Steps([], silent=UUIDS[1])
+    with pytest.raises(creating.SilentError, match=f"node2 does not heartbeat on region {UUIDS[1]}"):
+        made(monkeypatch, steps)
+    assert steps.log == ["look", "beats"]
+
+
+def test_the_process_of_a_region_keeps_no_output_of_its_starter_open(regions):
+    """A remote shell waits for its end, and it may sleep for ever."""
+    read(regions, everyone=True)
+    for hand in regions.hands:
+        assert {os.readlink(f"/proc/{hand.pid}/fd/{number}") for number in (0, 1, 2)} == {os.devnull}

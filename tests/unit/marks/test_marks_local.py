@@ -69,3 +69,18 @@ def test_one_that_cannot_be_understood_is_named(path, tmp_path):
     (tmp_path / "o2keep" / "token").write_text("soon\n")
     with pytest.raises(O2cbError, match="is damaged"):
         File(path)
+    with pytest.raises(O2cbError, match="is damaged"):
+        local.read(path)
+
+
+def test_it_is_read_without_a_write_and_without_being_made(path, tmp_path):
+    assert local.read(path) == local.Local()
+    assert not (tmp_path / "o2keep").exists()
+    File(path).close()
+    file = tmp_path / "o2keep" / "token"
+    file.write_text("1795879532000000\n")
+    assert local.read(path).mark == 1795879532000000
+    assert file.read_text() == "1795879532000000\n"
+    made = File(path)
+    made.write(local.Local(1795879532000777))
+    assert local.read(path) == made.local
