@@ -43,7 +43,7 @@ from suite.survivors import JUDGED
 
 MODULES = (
     "names",
-    "record",
+    "locks/record",
     "token",
     "modes",
     "isolation",

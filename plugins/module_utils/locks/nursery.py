@@ -21,8 +21,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
-from typing import Callable, NoReturn
+from typing import Callable, Mapping, NoReturn
 
 from ..base import processes, wire
 from ..base.errors import O2cbError
