@@ -21,7 +21,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
@@ -32,7 +32,6 @@ from faults.referee.regions import Region, watched
 from faults.referee.remote import TAKES_A_LOCK, Remote, wait_for
 from lab import Lab, disks
 from lab.node import Node
-from lab.ssh import Result
 
 NODE_KILLS = int(os.environ.get("O2_NODE_KILLS", "16"))
 COST = int(os.environ.get("O2_COST", "200"))
@@ -69,12 +68,13 @@ FREED = "tokens-freed"
 
 
 class Grants:
-    """The largest token of each lock, over all tests of this file."""
+    """The largest token of each lock, over all tests of this file; and a player on each node, to acquire them."""
 
     def __init__(self) -> None:
         self.last: dict[str, int] = {}
         self.kills = 0
         self._lock = threading.Lock()
+        self._players: dict[str, Remote] = {}
 
     def note(self, name: str, token: int, who: str) -> bool:
         """A new grant, told before the lock is released. Whether its token is another than the one after the last."""
@@ -84,34 +84,61 @@ class Grants:
             self.last[name] = token
             return token != last + 1
 
-    def hold(self, node: Node, name: str, wait: float = WAIT) -> int:
-        done = o2ctl(node, f"lock hold {name} --wait {wait:g} --json", wait + 60)
-        assert done.ok, f"{node.name} is refused {name}: {done.stderr}"
-        token = int(json.loads(done.stdout)["token"])
-        self.note(name, token, node.name)
-        return token
+    def player(self, node: Node) -> Remote:
+        if node.name not in self._players:
+            self._players[node.name] = Remote(node)
+        return self._players[node.name]
 
-    def hold_and_release(self, node: Node, *names: str, wait: float = WAIT) -> None:
+    def tries(self, node: Node, name: str, wait: float = WAIT) -> dict[str, Any]:
+        """The answer to a request for a node lock. One that is granted has a larger token than all before."""
+        answer = self.player(node).ask(op="take", name=name, wait=wait, fresh=True)
+        if answer.get("held"):
+            self.note(name, answer["token"], node.name)
+        return answer
+
+    def holds(self, node: Node, name: str, wait: float = WAIT) -> None:
+        answer = self.tries(node, name, wait)
+        assert answer.get("held"), f"{node.name} is refused {name}: {answer}"
+
+    def releases(self, node: Node, name: str) -> None:
+        assert self.player(node).ask(op="release", name=name).get("released"), f"{node.name} does not release {name}"
+
+    def has_in_turn(self, node: Node, *names: str, wait: float = WAIT) -> None:
+        """Acquire each of these locks, and release it."""
         for name in names:
-            self.hold(node, name, wait)
-            assert o2ctl(node, f"lock release {name}").ok
+            self.holds(node, name, wait)
+            self.releases(node, name)
+
+    def refused(self, node: Node, name: str, wait: float = 1) -> str:
+        """Why this node cannot have the lock, where no waiting would help."""
+        answer = self.tries(node, name, wait)
+        assert "error" in answer, f"{node.name}, {name}: {answer}"
+        return str(answer["error"])
+
+    def kill(self, node: Node) -> None:
+        """A power cut."""
+        node.kill()
+        self.kills += 1
+        player = self._players.pop(node.name, None)
+        if player:
+            player.kill()
+
+    def close(self) -> None:
+        for player in self._players.values():
+            player.close()
+        self._players.clear()
 
 
-def o2ctl(node: Node, words: str, seconds: float = 60) -> Result:
-    return node.run(f"o2ctl {words}", timeout=seconds)
-
-
-def refusal(node: Node, name: str, wait: float = 1) -> str:
-    """What is said on standard error where no waiting would help."""
-    done = o2ctl(node, f"lock hold {name} --wait {wait:g}", wait + 60)
-    assert done.rc == 1, f"{node.name}, {name}: {done.rc} {done.stdout}{done.stderr}"
-    return done.stderr
+def new_name() -> str:
+    """A lock of which nobody has heard."""
+    return new_name()
 
 
 @pytest.fixture(scope="module")
 def grants() -> Iterator[Grants]:
     found = Grants()
     yield found
+    found.close()
     print(f"\n{found.kills} holders were killed; {len(found.last)} locks, no token fell")
 
 
@@ -173,18 +200,16 @@ def holder_dies(regions: Sequence[Region], grants: Grants, nodes: Sequence[Node]
     holder, heir, third = nodes
     with clocks_off(dict(zip(nodes, offsets, strict=True))):
         wait_for_beats(regions, dict(zip(nodes, offsets, strict=True)))
-        grants.hold(holder, LOCK)
-        grants.hold_and_release(holder, FREED)
-        holder.kill()
-        grants.kills += 1
-        refused = o2ctl(third, f"lock hold {LOCK} --wait 1")
-        assert refused.rc == 75, f"refused as busy or recovering, and for no clock: {refused.stderr}"
-        grants.hold_and_release(heir, LOCK, FREED, wait=RECOVERY_SECONDS)
-        grants.hold_and_release(third, LOCK, FREED)
+        grants.holds(holder, LOCK)
+        grants.has_in_turn(holder, FREED)
+        grants.kill(holder)
+        assert grants.tries(third, LOCK, 1).get("reason") in ("busy", "recovering", "unknown"), "and for no clock"
+        grants.has_in_turn(heir, LOCK, FREED, wait=RECOVERY_SECONDS)
+        grants.has_in_turn(third, LOCK, FREED)
         for node in (heir, third):
-            grants.hold_and_release(node, f"{LOCK}-{time.time()}")
+            grants.has_in_turn(node, new_name())
     wait_for(holder, TAKES_A_LOCK, 120)
-    grants.hold_and_release(holder, LOCK, FREED)
+    grants.has_in_turn(holder, LOCK, FREED)
 
 
 @pytest.mark.parametrize("clocks", CLOCKS)
@@ -208,7 +233,7 @@ def test_a_blank_region_of_three_changes_nothing_and_gets_its_header_back(
     assert first.view().top() >= largest
     second.blank()
     for node in recorded:
-        grants.hold_and_release(node, LOCK, f"{LOCK}-{time.time()}")
+        grants.has_in_turn(node, LOCK, new_name())
     assert make_record(lab, recorded) == [second.uuid]
 
 
@@ -218,32 +243,31 @@ def test_with_all_regions_blank_unknown_tokens_are_refused_in_words_until_the_re
     """A node that was switched off meanwhile remembers that there was a record, and does not go by its clock."""
     words = "0 of 3 heartbeat regions can tell"
     holder, heir, third = recorded
-    grants.hold(holder, LOCK)
-    grants.hold(heir, f"{LOCK}-known")
+    grants.holds(holder, LOCK)
+    grants.holds(heir, f"{LOCK}-known")
     with clocks_off({heir: -HOURS, third: HOURS}):
         wait_for_beats(regions, {heir: -HOURS, third: HOURS})
         for region in regions:
             region.blank()
-        assert o2ctl(heir, f"lock release {LOCK}-known").ok
-        grants.hold_and_release(heir, f"{LOCK}-known")
+        grants.releases(heir, f"{LOCK}-known")
+        grants.has_in_turn(heir, f"{LOCK}-known")
         for node in recorded:
-            assert words in refusal(node, f"{LOCK}-{time.time()}")
-        holder.kill()
-        grants.kills += 1
-        assert words in refusal(heir, LOCK, RECOVERY_SECONDS)
+            assert words in grants.refused(node, new_name())
+        grants.kill(holder)
+        assert words in grants.refused(heir, LOCK, RECOVERY_SECONDS)
         holder.boot()
         wait_for(holder, "o2ctl lock list", 120)
-        assert words in refusal(holder, LOCK, 20)
+        assert words in grants.refused(holder, LOCK, 20)
         assert sorted(make_record(lab, [heir, third, holder])) == sorted(region.uuid for region in regions)
         for node in (heir, third, holder):
-            grants.hold_and_release(node, LOCK, f"{LOCK}-known", f"{LOCK}-{time.time()}", wait=10)
+            grants.has_in_turn(node, LOCK, f"{LOCK}-known", new_name(), wait=10)
 
 
 def raise_marks(nodes: Sequence[Node], grants: Grants, turns: int = 2) -> None:
     """Let each node give out a token above the marks of all others, so that it has to write."""
     for _turn in range(turns):
         for node in nodes:
-            grants.hold_and_release(node, f"{LOCK}-{time.time()}")
+            grants.has_in_turn(node, new_name())
 
 
 def test_a_region_that_was_set_back_changes_nothing_and_catches_up(
@@ -252,7 +276,7 @@ def test_a_region_that_was_set_back_changes_nothing_and_catches_up(
     first, second, third = regions
     old = first.image()
     raise_marks(recorded, grants)
-    grants.hold_and_release(recorded[1], LOCK)
+    grants.has_in_turn(recorded[1], LOCK)
     first.put(old)
     behind = first.view().top()
     assert behind < second.view().top()
@@ -268,7 +292,7 @@ def test_a_region_that_was_set_back_changes_nothing_and_catches_up(
     print(f"\nthe region that was set back had all marks {time.monotonic() - began:.0f} s later")
     second.blank()
     for node in recorded:
-        grants.hold_and_release(node, LOCK, f"{LOCK}-{time.time()}")
+        grants.has_in_turn(node, LOCK, new_name())
 
 
 def test_where_all_regions_were_set_back_every_node_with_a_mark_above_refuses_until_it_is_raised(
@@ -276,16 +300,16 @@ def test_where_all_regions_were_set_back_every_node_with_a_mark_above_refuses_un
 ) -> None:
     old = [region.image() for region in regions]
     raise_marks(recorded, grants)
-    grants.hold_and_release(recorded[0], LOCK)
+    grants.has_in_turn(recorded[0], LOCK)
     for region, image in zip(regions, old, strict=True):
         region.put(image)
     for node in recorded:
-        assert "restored or replaced by older ones" in refusal(node, f"{LOCK}-{time.time()}")
+        assert "restored or replaced by older ones" in grants.refused(node, new_name())
     marks = lab.each(lambda node: int(node.run(f"{RECORD} mark", timeout=60, check=True).stdout), recorded)
     assert max(marks) >= max(grants.last.values())
     recorded[1].run(f"{RECORD} raise {max(marks)}", timeout=60, check=True)
     for node in recorded:
-        grants.hold_and_release(node, LOCK, f"{LOCK}-{time.time()}")
+        grants.has_in_turn(node, LOCK, new_name())
 
 
 class Takers:
@@ -448,10 +472,9 @@ def test_a_region_is_replaced_and_comes_back_later_while_locks_are_acquired(
     raise_marks(recorded, grants)
     assert old.view().top() == before < new.view().top()
     holder, heir, third = recorded
-    grants.hold(holder, LOCK)
-    holder.kill()
-    grants.kills += 1
-    grants.hold_and_release(heir, LOCK, wait=RECOVERY_SECONDS)
+    grants.holds(holder, LOCK)
+    grants.kill(holder)
+    grants.has_in_turn(heir, LOCK, wait=RECOVERY_SECONDS)
     holder.boot()
     holder.run(f'dmsetup create hb4 --table "0 524288 linear /dev/ubde {FOURTH_PLACE}"', check=True)
     holder.run("systemctl restart o2cb", timeout=120, check=True)
@@ -465,7 +488,7 @@ def test_a_region_is_replaced_and_comes_back_later_while_locks_are_acquired(
         time.sleep(15)
     assert [answer.get("error") or answer.get("reason") for answer in taking.refused] == []
     for node in recorded:
-        grants.hold_and_release(node, LOCK, f"{LOCK}-{time.time()}")
+        grants.has_in_turn(node, LOCK, new_name())
     new.close()
 
 
@@ -569,21 +592,20 @@ def large_sectors(controller: Controller, nodes: Sequence[Node]) -> Iterator[Non
 
 def test_on_regions_with_4096_byte_sectors_clocks_decide(controller: Controller, recorded: list[Node]) -> None:
     """The dead node starts no heartbeat at its boot: it would find the volumes on disks with 512-byte sectors."""
-    grants = Grants()
     holder, heir, third = recorded
-    with large_sectors(controller, recorded):
+    with large_sectors(controller, recorded), closing(Grants()) as grants:
         sizes = holder.run(f"cat {kernel.TREE}/lab/heartbeat/*/block_bytes", check=True).stdout.split()
         assert sizes == ["4096"] * 3
         made = holder.run(f"{RECORD} create", timeout=60)
         assert (made.rc, "only 0 of 3 regions have room" in made.stderr) == (1, True), made.stderr
         print(f"\nfirst acquisition by clocks, ms: {cost(holder, f'cost{time.time():.0f}-')}")
-        grants.hold(holder, LOCK)
-        grants.hold_and_release(holder, FREED)
+        grants.holds(holder, LOCK)
+        grants.has_in_turn(holder, FREED)
         holder.run("systemctl mask o2cb && sync", check=True)
-        holder.kill()
-        grants.hold_and_release(heir, LOCK, FREED, wait=RECOVERY_SECONDS)
+        grants.kill(holder)
+        grants.has_in_turn(heir, LOCK, FREED, wait=RECOVERY_SECONDS)
         with clocks_off({third: -HOURS}):
-            assert "s behind the newest heartbeat" in refusal(third, f"{LOCK}-{time.time()}", WAIT)
-        grants.hold_and_release(third, LOCK, FREED)
+            assert "s behind the newest heartbeat" in grants.refused(third, new_name(), WAIT)
+        grants.has_in_turn(third, LOCK, FREED)
         holder.boot()
         holder.run("systemctl unmask o2cb", check=True)
