@@ -23,14 +23,14 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ..base import files
 from ..base.errors import O2cbError
 from ..o2cb import devices, observe
 from ..o2cb.state import Live
 from . import disks, local, page, place
-from .asking import MOST_BYTES, SOCKET
+from .asking import FRESH_SECONDS, MOST_BYTES, SOCKET
 from .disks import Disks
 from .page import Page, clock
 from .refusals import NoRecordError, RefusedError, RetakeError
@@ -44,6 +44,14 @@ SHAPE_SECONDS = 10.0
 
 CATCH_UP_SECONDS = 180.0
 """Seconds between two times of catching up."""
+
+
+class Trial(NamedTuple):
+    """A token that nobody uses. `written`: the mark had to be raised for it."""
+
+    token: int
+    seconds: float
+    written: bool
 
 
 Outcome = TypeVar("Outcome")
@@ -110,6 +118,18 @@ class Recorder:
         self.shown = shown
         page.write(self._page, shown)
 
+    def trial(self) -> Trial:
+        """A token for a lock of which nothing is known. Raises RefusedError, NoRecordError."""
+        ledger = self.ledger
+        if self.shown.state != page.RECORD or clock() - self.shown.seconds > FRESH_SECONDS:
+            self.run(ledger.refresh())
+        mark, began = ledger.mark, time.perf_counter()
+        (token,) = self.run(ledger.sign([Asked(None, 0, self.shown.reading)]))
+        seconds = time.perf_counter() - began
+        if isinstance(token, RefusedError):
+            raise token
+        return Trial(token, seconds, ledger.mark != mark)
+
     def catch_up(self) -> None:
         try:
             self.run(self.ledger.catch_up())
@@ -159,6 +179,9 @@ class Server:
                                                     {"tokens": [NUMBER or {"retake": WHY}, ...]}
         {"verb": "refresh"}                         {}
         {"verb": "reach", "token": NUMBER}          {}      the mark, ahead of tokens about as large
+        {"verb": "raise", "token": NUMBER}          {"mark": NUMBER}
+                                                            the same by hand, after storage was set back
+        {"verb": "try"}                             {"token": NUMBER, "seconds": NUMBER, "written": BOOLEAN}
         {"verb": "keep", "token": NUMBER}           {}      the mark in this node's own file, for tokens of clocks
         {"verb": "look"}                            {"generation": NUMBER, "digest": TEXT, "split": [NODE, ...]}
         {"verb": "publish", "generation": NUMBER, "digest": TEXT}
@@ -257,6 +280,11 @@ class Server:
             recorder.run(ledger.refresh())
         elif verb == "reach":
             recorder.run(ledger.reach(int(request["token"])))
+        elif verb == "raise":
+            recorder.run(ledger.raise_above(int(request["token"])))
+            return {"mark": ledger.mark}
+        elif verb == "try":
+            return dict(recorder.trial()._asdict())
         elif verb == "keep":
             self._keep(int(request["token"]))
         elif verb == "publish":

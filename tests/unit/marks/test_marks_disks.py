@@ -31,6 +31,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import Hea
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.place import Place
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.recorder import Recorder
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
+    STEP,
     Asked,
     Ledger,
     NoRecordError,
@@ -238,6 +239,13 @@ def test_workers_ask_by_a_socket(keeps, tmp_path):
     assert asker.ask({"verb": "state"})["problem"] == ""
     asker.ask({"verb": "keep", "token": 10**9})
     assert local.File(str(tmp_path / "token")).local.mark == 10**9
+    assert asker.is_there()
+    tried = [recorder.Trial(**asker.ask({"verb": "try"})) for _number in range(2)]
+    assert [one.token for one in tried] == [first + 3, first + 4]
+    assert [one.written for one in tried] == [False, False]
+    assert 0 < tried[0].seconds < 5
+    assert asker.ask({"verb": "raise", "token": 70_000}) == {"mark": 70_000 + STEP}
+    assert asker.token(None, 0, asker.before()) == 70_001
     os.close(writer)
     assert os.waitpid(pid, 0)[0] == pid
 
@@ -265,6 +273,7 @@ def test_a_record_that_is_made_counts_for_the_next_lock(regions, tmp_path, place
 
 def test_a_known_token_needs_nobody_below_the_mark_of_before_the_try(tmp_path):
     asker = asking.Asker(str(tmp_path / "nobody"), str(tmp_path / "page"))
+    assert not asker.is_there()
     seen = page.Page(page.RECORD, 7, 9000, 0.0)
     assert asker.token(8999, 0, seen) == 9000
     with pytest.raises(RefusedError, match="does not answer"):
