@@ -46,6 +46,11 @@ CATCH_UP_SECONDS = 180.0
 """Seconds between two times of catching up."""
 
 
+AWAY_SECONDS, SOON_SECONDS = 1.0, 2.0
+"""A region that has not answered for longer than the first is caught up so soon after it does: marks that it has missed
+may be on no more regions than just a majority."""
+
+
 class Trial(NamedTuple):
     """A token that nobody uses. `written`: the mark had to be raised for it."""
 
@@ -70,6 +75,8 @@ class Recorder:
         """When to catch up, by `clock`."""
         self.problem = ""
         """Why the last time of catching up did not do; empty when it did."""
+        self._away: dict[str, float] = {}
+        """Since when a region does not answer."""
         self._show(Page())
 
     def run(self, steps: Steps[Outcome]) -> Outcome:
@@ -98,9 +105,12 @@ class Recorder:
 
     def _note(self, reading: Reading) -> None:
         """A region that has come back, or lags behind, is a reason to catch up soon."""
-        missing = {uuid for uuid, view in reading.views.items() if not view.answers}
-        if missing:
-            self.due = min(self.due, clock() + 2.0)
+        now = clock()
+        for uuid in reading.problems:
+            self._away.setdefault(uuid, now)
+        back = [uuid for uuid in reading.views if now - self._away.pop(uuid, now) > AWAY_SECONDS]
+        if back or not all(view.answers for view in reading.views.values()):
+            self.due = min(self.due, now + SOON_SECONDS)
 
     def _commit(self) -> None:
         """Show what is known now, and keep it in this node's own file."""

@@ -89,7 +89,7 @@ class Read(NamedTuple):
     among: frozenset[str]
     whole: bool = False
     everyone: bool = False
-    """Wait for every region."""
+    """Wait for every region, for a moment longer than for a majority."""
 
 
 class Write(NamedTuple):

@@ -220,6 +220,27 @@ def test_the_own_file_is_written_only_when_the_mark_rises(keeps, tmp_path):
     assert keeps.own.local.writes == writes + 1
 
 
+def test_a_region_that_sleeps_holds_up_no_catching_up_and_is_caught_up_soon_after_it_wakes(keeps, monkeypatch):
+    quiet(keeps.regions)
+    hand = keeps.regions.hands[0]
+    hand.forget_device()
+    sleep(hand)
+    began = time.monotonic()
+    keeps.catch_up()
+    assert time.monotonic() - began < 4 < recorder.SECONDS
+    assert keeps.problem == ""
+    keeps.run(keeps.ledger.sign([Asked(70_000, 0, keeps.shown.reading)]))
+    calm = keeps.due
+    os.kill(hand.pid, signal.SIGCONT)
+    quiet(keeps.regions)
+    monkeypatch.setattr(recorder, "AWAY_SECONDS", 0.0)
+    keeps.run(keeps.ledger.refresh())
+    assert keeps.due < calm
+    keeps.catch_up()
+    found = read(keeps.regions, everyone=True)
+    assert {found.views[uuid].mark(1) for uuid in UUIDS} == {keeps.ledger.mark}
+
+
 def test_workers_ask_by_a_socket(keeps, tmp_path):
     reader, writer = os.pipe()
     pid = os.fork()
