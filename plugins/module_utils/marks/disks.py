@@ -131,6 +131,8 @@ class Region:
                 volume = superblock.parse(bytes(view))
                 if volume is None or volume.uuid != self._where.uuid:
                     raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+                if not place.has_room(volume.block_size, self._where.sector):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -592,6 +594,10 @@ class Disks:
         """The regions that have not answered for so many seconds, and for how long."""
         now = clock()
         return {h.where.uuid: now - h.since for h in self.hands if (h.busy or h.reading) and now - h.since > longer}
+
+    def crowded(self) -> bool:
+        """Whether a region turned out to have no room, which did not answer when that was first asked."""
+        return any(hand.problem == os.strerror(errno.ENOSPC) for hand in self.hands)
 
     def close(self) -> None:
         for hand in self.hands:

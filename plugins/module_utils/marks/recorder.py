@@ -27,7 +27,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..base import files
 from ..base.errors import O2cbError
-from ..o2cb import devices, observe
+from ..o2cb import devices, direct, observe, superblock
+from ..o2cb.direct import Extent
 from ..o2cb.state import Live
 from . import disks, local, page, place
 from .asking import FRESH_SECONDS, MOST_BYTES, SOCKET
@@ -45,6 +46,9 @@ SHAPE_SECONDS = 10.0
 CATCH_UP_SECONDS = 180.0
 """Seconds between two times of catching up."""
 
+
+PLACE_SECONDS = 2.0
+"""Longer is not waited, at the start, for what a region's superblock says."""
 
 AWAY_SECONDS, SOON_SECONDS = 1.0, 2.0
 """A region that has not answered for longer than the first is caught up so soon after it does: marks that it has missed
@@ -163,17 +167,23 @@ def assemble(live: Live, own: local.File, page_path: str = page.PATH) -> Recorde
     return Recorder(ledger, regions, page.create(page_path), own)
 
 
-def places_of(live: Live) -> tuple[list[place.Place], list[str]]:
-    """Where the record is on each region that has started and has a place, and the regions that have none."""
+def places_of(live: Live, seconds: float = PLACE_SECONDS) -> tuple[list[place.Place], list[str]]:
+    """Where the record is on each region that has started and has a place, and the regions that have none.
+
+    One that does not answer within `seconds` is taken to have one, and is looked at when it is opened: it must not keep
+    the others from being used.
+    """
+    started = [region for region in live.regions if region.started]
+    heads = [Extent(devices.preferred_path(region.device), 0, superblock.READ_BYTES) for region in started]
     places, placeless = [], []
-    for region in live.regions:
-        if not region.started:
+    for region, answer in zip(started, direct.read(heads, seconds)):
+        volume = superblock.parse(answer.data)
+        if volume is None and not answer.problem:
             continue
-        volume = devices.read_superblock(devices.preferred_path(region.device))
-        found = place.find(region, volume.block_size) if volume else None
-        if volume is not None and found is None:
+        found = place.find(region, volume.block_size if volume else place.LARGEST_BLOCK)
+        if found is None:
             placeless.append(region.uuid)
-        elif found is not None:
+        else:
             places.append(found)
     return places, placeless
 
@@ -237,7 +247,7 @@ class Server:
                 return
             if clock() >= self._look:
                 self._look = clock() + SHAPE_SECONDS
-                if self._shape() != self._first:
+                if self._shape() != self._first or recorder.regions.crowded():
                     return
             recorder.regions.pump()
             if self._listener.fileno() in ready:

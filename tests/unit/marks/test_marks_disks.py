@@ -13,6 +13,7 @@ import signal
 import struct
 import time
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,6 +42,8 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     RetakeError,
     Write,
 )
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import direct
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import LiveRegion
 
 UUIDS = ["0A" * 16, "0B" * 16, "0C" * 16]
 START, BLOCK = 8192, 4096
@@ -299,6 +302,28 @@ def test_a_known_token_needs_nobody_below_the_mark_of_before_the_try(tmp_path):
     assert asker.token(8999, 0, seen) == 9000
     with pytest.raises(RefusedError, match="does not answer"):
         asker.token(9000, 0, seen)
+
+
+@pytest.mark.parametrize("problem", ["/dev/dm-0 did not answer within 2 s", "/dev/dm-0: Input/output error"])
+def test_a_region_that_does_not_answer_at_the_start_keeps_no_other_from_being_used(monkeypatch, problem):
+    """It has a place until it turns out to have none."""
+    room, none = volume(UUIDS[1]), bytes(1024) + volume(UUIDS[2])[2 * BLOCK : 3 * BLOCK]
+    answers = [direct.Answer(problem=problem), direct.Answer(room), direct.Answer(none), direct.Answer(bytes(16384))]
+    monkeypatch.setattr(recorder.direct, "read", lambda _extents, _seconds: answers)
+    monkeypatch.setattr(recorder.devices, "preferred_path", lambda device: f"/dev/{device}")
+    regions = [LiveRegion(uuid, "dm-0", 512, 16, 255) for uuid in [*UUIDS, "0D" * 16]]
+    found, placeless = recorder.places_of(SimpleNamespace(regions=[*regions, LiveRegion("0E" * 16)]))
+    assert [where.uuid for where in found] == UUIDS[:2]
+    assert placeless == UUIDS[2:]
+
+
+def test_a_region_that_turns_out_to_have_no_room_is_told_from_one_that_hangs(regions, tmp_path, places):
+    small = bytes(1024) + volume(UUIDS[0])[2 * BLOCK : 3 * BLOCK]
+    with (tmp_path / UUIDS[0]).open("r+b") as file:
+        file.write(small)
+    assert not regions.crowded()
+    found = read(regions, everyone=True)
+    assert (set(found.views), regions.crowded()) == (set(UUIDS[1:]), True)
 
 
 # Creation
