@@ -22,7 +22,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ..base import files
@@ -144,6 +144,12 @@ class Recorder:
             raise token
         return Trial(token, seconds, ledger.mark != mark)
 
+    def close(self) -> None:
+        self.regions.close()
+        if self._page >= 0:
+            os.close(self._page)
+            self._page = -1
+
     def catch_up(self) -> None:
         try:
             self.run(self.ledger.catch_up())
@@ -153,12 +159,15 @@ class Recorder:
         self.due = clock() + (CATCH_UP_SECONDS if not self.problem else 10.0)
 
 
-def assemble(live: Live, own: local.File, page_path: str = page.PATH) -> Recorder:
-    """The recorder of the cluster that this node is online in. Raises O2cbError."""
+def assemble(live: Live, own: local.File, page_path: str = page.PATH, known: Collection[place.Place] = ()) -> Recorder:
+    """The recorder of the cluster that this node is online in. Raises O2cbError.
+
+    `known` are places that need not be looked at again.
+    """
     node = live.cluster.node(live.local or "")
     if node is None:
         raise O2cbError("this machine is no node of the cluster that it runs: run role ocfs2.o2cb.cluster")
-    places, placeless = places_of(live)
+    places, placeless = places_of(live, known=known)
     uuids = [region.uuid for region in live.regions]
     dead_ms = live.cluster.timeouts.heartbeat_dead_threshold * 2000
     ledger = Ledger(node.number, boot_id(), uuids, dead_ms, local=own.local.mark, seen=own.local.knows(uuids))
@@ -167,15 +176,23 @@ def assemble(live: Live, own: local.File, page_path: str = page.PATH) -> Recorde
     return Recorder(ledger, regions, page.create(page_path), own)
 
 
-def places_of(live: Live, seconds: float = PLACE_SECONDS) -> tuple[list[place.Place], list[str]]:
+def places_of(
+    live: Live, seconds: float = PLACE_SECONDS, known: Collection[place.Place] = ()
+) -> tuple[list[place.Place], list[str]]:
     """Where the record is on each region that has started and has a place, and the regions that have none.
 
     One that does not answer within `seconds` is taken to have one, and is looked at when it is opened: it must not keep
     the others from being used.
     """
-    started = [region for region in live.regions if region.started]
+    found: place.Place | None
+    places, placeless, started = [], [], []
+    for region in live.regions:
+        found = place.find(region, place.LARGEST_BLOCK)
+        if found is not None and found in known:
+            places.append(found)
+        elif region.started:
+            started.append(region)
     heads = [Extent(devices.preferred_path(region.device), 0, superblock.READ_BYTES) for region in started]
-    places, placeless = [], []
     for region, answer in zip(started, direct.read(heads, seconds)):
         volume = superblock.parse(answer.data)
         if volume is None and not answer.problem:
@@ -217,8 +234,13 @@ class Server:
         path: str = SOCKET,
         lifeline: int = -1,
         shape: Callable[[], object] = lambda: None,
+        renew: Callable[[Recorder], Recorder | None] = lambda _recorder: None,
     ) -> None:
-        """`lifeline`: a descriptor whose end is the end of this process. `shape` tells what the record depends on."""
+        """`lifeline`: a descriptor whose end is the end of this process. `shape` tells what the record depends on.
+
+        `renew` makes the recorder that follows when that has changed; with none, the process ends.
+        """
+        self._renew = renew
         self._shape, self._first, self._look = shape, shape(), clock() + SHAPE_SECONDS
         self.recorder = recorder
         self._lifeline = lifeline
@@ -232,10 +254,13 @@ class Server:
         self._clients: dict[int, socket.socket] = {}
 
     def serve(self) -> None:
-        """Until the lifeline ends, or the cluster has other nodes, regions or timeouts: then another is started."""
-        recorder = self.recorder
-        recorder.catch_up()
+        """Until the lifeline ends.
+
+        Where the cluster has other nodes, regions or timeouts, another recorder follows; who asks meanwhile waits.
+        """
+        self.recorder.catch_up()
         while True:
+            recorder = self.recorder
             poll = select.poll()
             for number in (self._listener.fileno(), self._lifeline, *self._clients):
                 if number >= 0:
@@ -247,8 +272,13 @@ class Server:
                 return
             if clock() >= self._look:
                 self._look = clock() + SHAPE_SECONDS
-                if self._shape() != self._first or recorder.regions.crowded():
-                    return
+                now = self._shape()
+                if now != self._first or recorder.regions.crowded():
+                    following = self._renew(recorder)
+                    if following is None:
+                        return
+                    self.recorder, self._first = following, now
+                    continue
             recorder.regions.pump()
             if self._listener.fileno() in ready:
                 client, _address = self._listener.accept()
@@ -342,15 +372,31 @@ def _error(error: O2cbError) -> dict[str, Any]:
 
 def main(lifeline: int = 0) -> int:
     """The process itself. `lifeline` is inherited from who started it; the regions' processes end with it."""
+    own = local.File()
+    recorder = assemble(_online(), own)
+    server = Server(recorder, lifeline=lifeline, shape=shape, renew=renew)
+    try:
+        server.serve()
+    finally:
+        server.recorder.close()
+    return 0
+
+
+def renew(recorder: Recorder) -> Recorder | None:
+    """The one that follows: the regions that stay are not looked at again. None where the node is not online."""
+    recorder.close()
+    known = [] if recorder.regions.crowded() else [hand.where for hand in recorder.regions.hands]
+    try:
+        return assemble(_online(), recorder.own, known=known)
+    except O2cbError:
+        return None
+
+
+def _online() -> Live:
     live = observe.live(())
     if live is None or not live.online:
         raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
-    recorder = assemble(live, local.File())
-    try:
-        Server(recorder, lifeline=lifeline, shape=shape).serve()
-    finally:
-        recorder.regions.close()
-    return 0
+    return live
 
 
 def shape() -> object:

@@ -274,6 +274,52 @@ def test_workers_ask_by_a_socket(keeps, tmp_path):
     assert os.waitpid(pid, 0)[0] == pid
 
 
+def test_who_asks_while_the_regions_change_waits_for_the_recorder_that_follows(keeps, places, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "SHAPE_SECONDS", 0.2)
+    (tmp_path / "shape").write_text("three regions")
+    reader, writer = os.pipe()
+
+    def renew(before: Recorder) -> Recorder:
+        before.close()
+        time.sleep(1.0)
+        (tmp_path / "renewed").touch()
+        hands = [Hand(w, disks.fork(w, str(tmp_path / w.uuid), str(tmp_path / "locks"), 0)) for w in places[:2]]
+        regions = [where.uuid for where in places[:2]]
+        ledger = Ledger(1, "00" * 16, regions, 62000, local=before.own.local.mark, seen=True)
+        return Recorder(ledger, Disks(hands, 4), page.create(str(tmp_path / "page")), before.own)
+
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        try:
+            shape = (tmp_path / "shape").read_text
+            recorder.Server(keeps, str(tmp_path / "socket"), reader, shape, renew).serve()
+        finally:
+            os._exit(0)
+    os.close(reader)
+    recorder.wait_for(str(tmp_path / "socket"))
+    asker = asking.Asker(str(tmp_path / "socket"), str(tmp_path / "page"), seconds=20)
+    first = asker.token(None, 0, asker.before())
+    (tmp_path / "shape").write_text("two regions")
+    until = time.monotonic() + 20
+    while not (tmp_path / "renewed").exists() and time.monotonic() < until:
+        asker.ask({"verb": "refresh"})
+    assert asker.token(None, 0, asker.before()) > first
+    (tmp_path / "shape").write_text("none")
+    os.close(writer)
+    assert os.waitpid(pid, 0)[0] == pid
+
+
+def test_only_regions_that_are_new_are_looked_at_when_they_change(monkeypatch):
+    looked = []
+    monkeypatch.setattr(recorder.direct, "read", lambda extents, _seconds: looked.extend(extents) or [direct.Answer()])
+    monkeypatch.setattr(recorder.devices, "preferred_path", lambda device: f"/dev/{device}")
+    stays, new = LiveRegion(UUIDS[0], "dm-0", 512, 16, 255), LiveRegion(UUIDS[1], "dm-1", 512, 16, 255)
+    known = [Place(UUIDS[0], "dm-0", 16 * 512, 512), Place(UUIDS[1], "dm-0", 16 * 512, 512)]
+    assert recorder.places_of(SimpleNamespace(regions=[stays, new]), known=known) == ([known[0]], [])
+    assert [extent.path for extent in looked] == ["/dev/dm-1"]
+
+
 def test_a_record_that_is_made_counts_for_the_next_lock(regions, tmp_path, places):
     """However long a node has gone by clocks: it looks each time, after the grant."""
     for where in places:
