@@ -602,6 +602,7 @@ def large_sectors(controller: Controller, nodes: Sequence[Node]) -> Iterator[Non
     for unit in raw:
         kernel.blank(nodes[0], unit)
     with ExitStack() as stack:
+        stack.callback(controller.site, o2cb_locks=True)
         for node in nodes:
             stack.enter_context(kernel.disk_gone(node, *disks.HEARTBEAT))
             stack.enter_context(node.changed(f"mv {MARK} {MARK}.kept && sync", f"mv {MARK}.kept {MARK}"))
@@ -618,7 +619,6 @@ def large_sectors(controller: Controller, nodes: Sequence[Node]) -> Iterator[Non
             controller.teardown()
             for unit in raw:
                 kernel.blank(nodes[0], unit)
-    controller.site(o2cb_locks=True)
 
 
 def test_on_regions_with_4096_byte_sectors_clocks_decide(controller: Controller, recorded: list[Node]) -> None:
