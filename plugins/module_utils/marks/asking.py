@@ -85,12 +85,9 @@ class Asker:
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """One request. Raises RefusedError, RetakeError or NoRecordError."""
         try:
-            if self._sock is None:
-                self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-                self._sock.settimeout(self._seconds)
-                self._sock.connect(self._path)
-            self._sock.send(json.dumps(request).encode())
-            data = self._sock.recv(MOST_BYTES)
+            sock = self._connected()
+            sock.send(json.dumps(request).encode())
+            data = sock.recv(MOST_BYTES)
             if not data:
                 raise ConnectionResetError("it has ended")
         except OSError as error:
@@ -103,6 +100,22 @@ class Asker:
             kinds: dict[str, Callable[[str], O2cbError]] = {"none": NoRecordError, "retake": RetakeError}
             raise kinds.get(answer["kind"], RefusedError)(answer["error"])
         return answer
+
+    def is_there(self) -> bool:
+        """Whether the process runs, which is then the only one of this node that may write the record."""
+        try:
+            self._connected()
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def _connected(self) -> socket.socket:
+        if self._sock is None:
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+            self._sock.settimeout(self._seconds)
+            self._sock.connect(self._path)
+        return self._sock
 
     def close(self) -> None:
         if self._sock is not None:

@@ -16,17 +16,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from typing import NoReturn
 
 from ..base.errors import O2cbError
 from ..o2cb import observe
 from ..o2cb.state import Live
-from . import creating, local, page
-from .recorder import Recorder, assemble
-from .refusals import RefusedError
-from .rules import Asked
+from . import asking, creating, local, page
+from .recorder import Recorder, Trial, assemble
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -81,41 +78,40 @@ def _create(live: Live, above: int) -> int:
     return 0
 
 
-def _recorder(live: Live, own: local.File) -> Recorder:
-    return assemble(live, own, page_path=f"{page.PATH}.by-hand")
+def _recorder(live: Live) -> Recorder:
+    """For a node without o2keep. Where that runs it is asked: of two that write one slot, one may lose the other's."""
+    return assemble(live, local.File(), page_path=f"{page.PATH}.by-hand")
 
 
 def _raise(live: Live, token: int) -> int:
-    own = local.File()
-    recorder = _recorder(live, own)
-    recorder.ledger.local = 0
-    try:
-        recorder.run(recorder.ledger.reach(token))
-    finally:
-        recorder.regions.close()
-    sys.stdout.write(f"the mark of this node is {recorder.ledger.mark} now\n")
+    asker = asking.Asker()
+    if asker.is_there():
+        mark = int(asker.ask({"verb": "raise", "token": token})["mark"])
+    else:
+        recorder = _recorder(live)
+        try:
+            recorder.run(recorder.ledger.raise_above(token))
+        finally:
+            recorder.regions.close()
+        mark = recorder.ledger.mark
+    sys.stdout.write(f"the mark of this node is {mark} now\n")
     return 0
 
 
 def _try(live: Live, count: int) -> int:
-    recorder = _recorder(live, local.File())
-    seconds = []
-    writes = 0
-    try:
-        recorder.run(recorder.ledger.refresh())
-        for _number in range(count):
-            since, mark = recorder.shown.reading, recorder.ledger.mark
-            began = time.perf_counter()
-            token = recorder.run(recorder.ledger.sign([Asked(None, 0, since)]))[0]
-            seconds.append(time.perf_counter() - began)
-            writes += recorder.ledger.mark != mark
-            if isinstance(token, RefusedError):
-                raise token
-    finally:
-        recorder.regions.close()
-    seconds.sort()
+    asker = asking.Asker()
+    if asker.is_there():
+        tried = [Trial(**asker.ask({"verb": "try"})) for _number in range(count)]
+    else:
+        recorder = _recorder(live)
+        try:
+            tried = [recorder.trial() for _number in range(count)]
+        finally:
+            recorder.regions.close()
+    seconds = sorted(one.seconds for one in tried)
     sys.stdout.write(
-        f"{count} tokens, {writes} with a write, last {token}: p50 {seconds[count // 2] * 1000:.2f} ms, "
-        f"p99 {seconds[min(count - 1, count * 99 // 100)] * 1000:.2f} ms, most {seconds[-1] * 1000:.2f} ms\n"
+        f"{count} tokens, {sum(one.written for one in tried)} with a write, last {tried[-1].token}: "
+        f"p50 {seconds[count // 2] * 1000:.2f} ms, p99 {seconds[min(count - 1, count * 99 // 100)] * 1000:.2f} ms, "
+        f"most {seconds[-1] * 1000:.2f} ms\n"
     )
     return 0

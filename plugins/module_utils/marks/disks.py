@@ -46,6 +46,9 @@ from .rules import Lane, Read, Reading, Write
 LOCKS = "/run/o2keep/regions"
 """One file for each region, locked by who writes there."""
 
+EVERYONE_SECONDS = 1.0
+"""Who wants all regions waits so long for those that a majority does not need: takers of locks wait behind it."""
+
 _REQUEST = struct.Struct("<cQII")
 """What to do, its number, how many node numbers, bytes that follow."""
 
@@ -128,6 +131,8 @@ class Region:
                 volume = superblock.parse(bytes(view))
                 if volume is None or volume.uuid != self._where.uuid:
                     raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+                if not place.has_room(volume.block_size, self._where.sector):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -479,10 +484,9 @@ class Disks:
             return not any(hand.will_read(number) for hand in self.hands)
 
         def enough() -> bool:
-            good = sum(uuid in wish.among and counts(found.view) for uuid, found in self._found.items())
-            return not wish.everyone and good >= needed
+            return sum(uuid in wish.among and counts(found.view) for uuid, found in self._found.items()) >= needed
 
-        self._wait(enough, everything, clock() + seconds)
+        self._wait(enough, everything, clock() + seconds, EVERYONE_SECONDS if wish.everyone else 0.0)
         problems = {
             hand.where.uuid: hand.problem or f"it did not answer within {seconds:g} s"
             for hand in self.hands
@@ -573,13 +577,18 @@ class Disks:
                 self._found[hand.where.uuid] = result[1]
         return bool(ready)
 
-    def _wait(self, enough: Callable[[], bool], everything: Callable[[], bool], until: float) -> None:
-        """Wait until it is enough, and then for the rest as long again: a healthy disk is no slower than the others."""
+    def _wait(
+        self, enough: Callable[[], bool], everything: Callable[[], bool], until: float, patience: float = 0.0
+    ) -> None:
+        """Wait until it is enough, and then for the rest as long again: a healthy disk is no slower than the others.
+
+        With `patience`, at least so many seconds for the rest.
+        """
         began = clock()
         while not everything():
             now = clock()
             if enough():
-                until = min(until, now + (now - began))
+                until = min(until, now + max(now - began, patience))
                 began, enough = now, _never
             if now >= until:
                 return
@@ -589,6 +598,10 @@ class Disks:
         """The regions that have not answered for so many seconds, and for how long."""
         now = clock()
         return {h.where.uuid: now - h.since for h in self.hands if (h.busy or h.reading) and now - h.since > longer}
+
+    def crowded(self) -> bool:
+        """Whether a region turned out to have no room, which did not answer when that was first asked."""
+        return any(hand.problem == os.strerror(errno.ENOSPC) for hand in self.hands)
 
     def close(self) -> None:
         for hand in self.hands:

@@ -34,6 +34,7 @@ HEADER, SLOTS, END = 256, 257, 512
 """In sectors from the start of the heartbeat file."""
 
 BLOCKS = 256
+LARGEST_BLOCK = 4096
 
 _INODE = b"INODE01\0"
 _SYSTEM_DIRECTORY = 0xC0 + 0x30
@@ -66,9 +67,13 @@ class Place(NamedTuple):
         return self.start + (SLOTS + node) * self.sector
 
 
+def has_room(block_size: int, sector: int) -> bool:
+    return block_size >= 2 * sector
+
+
 def find(region: LiveRegion, block_size: int) -> Place | None:
     """The place of a started region whose volume has blocks of this size; None where there is none."""
-    if block_size < 2 * region.block_bytes:
+    if not has_room(block_size, region.block_bytes):
         return None
     return Place(region.uuid, region.device, region.start_block * region.block_bytes, region.block_bytes)
 

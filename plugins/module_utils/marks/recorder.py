@@ -22,15 +22,16 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from ..base import files
 from ..base.errors import O2cbError
-from ..o2cb import devices, observe
+from ..o2cb import devices, direct, observe, superblock
+from ..o2cb.direct import Extent
 from ..o2cb.state import Live
 from . import disks, local, page, place
-from .asking import MOST_BYTES, SOCKET
+from .asking import FRESH_SECONDS, MOST_BYTES, SOCKET
 from .disks import Disks
 from .page import Page, clock
 from .refusals import NoRecordError, RefusedError, RetakeError
@@ -44,6 +45,22 @@ SHAPE_SECONDS = 10.0
 
 CATCH_UP_SECONDS = 180.0
 """Seconds between two times of catching up."""
+
+
+PLACE_SECONDS = 2.0
+"""Longer is not waited, at the start, for what a region's superblock says."""
+
+AWAY_SECONDS, SOON_SECONDS = 1.0, 2.0
+"""A region that has not answered for longer than the first is caught up so soon after it does: marks that it has missed
+may be on no more regions than just a majority."""
+
+
+class Trial(NamedTuple):
+    """A token that nobody uses. `written`: the mark had to be raised for it."""
+
+    token: int
+    seconds: float
+    written: bool
 
 
 Outcome = TypeVar("Outcome")
@@ -62,6 +79,8 @@ class Recorder:
         """When to catch up, by `clock`."""
         self.problem = ""
         """Why the last time of catching up did not do; empty when it did."""
+        self._away: dict[str, float] = {}
+        """Since when a region does not answer."""
         self._show(Page())
 
     def run(self, steps: Steps[Outcome]) -> Outcome:
@@ -90,9 +109,12 @@ class Recorder:
 
     def _note(self, reading: Reading) -> None:
         """A region that has come back, or lags behind, is a reason to catch up soon."""
-        missing = {uuid for uuid, view in reading.views.items() if not view.answers}
-        if missing:
-            self.due = min(self.due, clock() + 2.0)
+        now = clock()
+        for uuid in reading.problems:
+            self._away.setdefault(uuid, now)
+        back = [uuid for uuid in reading.views if now - self._away.pop(uuid, now) > AWAY_SECONDS]
+        if back or not all(view.answers for view in reading.views.values()):
+            self.due = min(self.due, now + SOON_SECONDS)
 
     def _commit(self) -> None:
         """Show what is known now, and keep it in this node's own file."""
@@ -110,6 +132,24 @@ class Recorder:
         self.shown = shown
         page.write(self._page, shown)
 
+    def trial(self) -> Trial:
+        """A token for a lock of which nothing is known. Raises RefusedError, NoRecordError."""
+        ledger = self.ledger
+        if self.shown.state != page.RECORD or clock() - self.shown.seconds > FRESH_SECONDS:
+            self.run(ledger.refresh())
+        mark, began = ledger.mark, time.perf_counter()
+        (token,) = self.run(ledger.sign([Asked(None, 0, self.shown.reading)]))
+        seconds = time.perf_counter() - began
+        if isinstance(token, RefusedError):
+            raise token
+        return Trial(token, seconds, ledger.mark != mark)
+
+    def close(self) -> None:
+        self.regions.close()
+        if self._page >= 0:
+            os.close(self._page)
+            self._page = -1
+
     def catch_up(self) -> None:
         try:
             self.run(self.ledger.catch_up())
@@ -119,12 +159,15 @@ class Recorder:
         self.due = clock() + (CATCH_UP_SECONDS if not self.problem else 10.0)
 
 
-def assemble(live: Live, own: local.File, page_path: str = page.PATH) -> Recorder:
-    """The recorder of the cluster that this node is online in. Raises O2cbError."""
+def assemble(live: Live, own: local.File, page_path: str = page.PATH, known: Collection[place.Place] = ()) -> Recorder:
+    """The recorder of the cluster that this node is online in. Raises O2cbError.
+
+    `known` are places that need not be looked at again.
+    """
     node = live.cluster.node(live.local or "")
     if node is None:
         raise O2cbError("this machine is no node of the cluster that it runs: run role ocfs2.o2cb.cluster")
-    places, placeless = places_of(live)
+    places, placeless = places_of(live, known=known)
     uuids = [region.uuid for region in live.regions]
     dead_ms = live.cluster.timeouts.heartbeat_dead_threshold * 2000
     ledger = Ledger(node.number, boot_id(), uuids, dead_ms, local=own.local.mark, seen=own.local.knows(uuids))
@@ -133,17 +176,31 @@ def assemble(live: Live, own: local.File, page_path: str = page.PATH) -> Recorde
     return Recorder(ledger, regions, page.create(page_path), own)
 
 
-def places_of(live: Live) -> tuple[list[place.Place], list[str]]:
-    """Where the record is on each region that has started and has a place, and the regions that have none."""
-    places, placeless = [], []
+def places_of(
+    live: Live, seconds: float = PLACE_SECONDS, known: Collection[place.Place] = ()
+) -> tuple[list[place.Place], list[str]]:
+    """Where the record is on each region that has started and has a place, and the regions that have none.
+
+    One that does not answer within `seconds` is taken to have one, and is looked at when it is opened: it must not keep
+    the others from being used.
+    """
+    found: place.Place | None
+    places, placeless, started = [], [], []
     for region in live.regions:
-        if not region.started:
+        found = place.find(region, place.LARGEST_BLOCK)
+        if found is not None and found in known:
+            places.append(found)
+        elif region.started:
+            started.append(region)
+    heads = [Extent(devices.preferred_path(region.device), 0, superblock.READ_BYTES) for region in started]
+    for region, answer in zip(started, direct.read(heads, seconds)):
+        volume = superblock.parse(answer.data)
+        if volume is None and not answer.problem:
             continue
-        volume = devices.read_superblock(devices.preferred_path(region.device))
-        found = place.find(region, volume.block_size) if volume else None
-        if volume is not None and found is None:
+        found = place.find(region, volume.block_size if volume else place.LARGEST_BLOCK)
+        if found is None:
             placeless.append(region.uuid)
-        elif found is not None:
+        else:
             places.append(found)
     return places, placeless
 
@@ -159,6 +216,9 @@ class Server:
                                                     {"tokens": [NUMBER or {"retake": WHY}, ...]}
         {"verb": "refresh"}                         {}
         {"verb": "reach", "token": NUMBER}          {}      the mark, ahead of tokens about as large
+        {"verb": "raise", "token": NUMBER}          {"mark": NUMBER}
+                                                            the same by hand, after storage was set back
+        {"verb": "try"}                             {"token": NUMBER, "seconds": NUMBER, "written": BOOLEAN}
         {"verb": "keep", "token": NUMBER}           {}      the mark in this node's own file, for tokens of clocks
         {"verb": "look"}                            {"generation": NUMBER, "digest": TEXT, "split": [NODE, ...]}
         {"verb": "publish", "generation": NUMBER, "digest": TEXT}
@@ -174,8 +234,13 @@ class Server:
         path: str = SOCKET,
         lifeline: int = -1,
         shape: Callable[[], object] = lambda: None,
+        renew: Callable[[Recorder], Recorder | None] = lambda _recorder: None,
     ) -> None:
-        """`lifeline`: a descriptor whose end is the end of this process. `shape` tells what the record depends on."""
+        """`lifeline`: a descriptor whose end is the end of this process. `shape` tells what the record depends on.
+
+        `renew` makes the recorder that follows when that has changed; with none, the process ends.
+        """
+        self._renew = renew
         self._shape, self._first, self._look = shape, shape(), clock() + SHAPE_SECONDS
         self.recorder = recorder
         self._lifeline = lifeline
@@ -189,10 +254,13 @@ class Server:
         self._clients: dict[int, socket.socket] = {}
 
     def serve(self) -> None:
-        """Until the lifeline ends, or the cluster has other nodes, regions or timeouts: then another is started."""
-        recorder = self.recorder
-        recorder.catch_up()
+        """Until the lifeline ends.
+
+        Where the cluster has other nodes, regions or timeouts, another recorder follows; who asks meanwhile waits.
+        """
+        self.recorder.catch_up()
         while True:
+            recorder = self.recorder
             poll = select.poll()
             for number in (self._listener.fileno(), self._lifeline, *self._clients):
                 if number >= 0:
@@ -204,8 +272,13 @@ class Server:
                 return
             if clock() >= self._look:
                 self._look = clock() + SHAPE_SECONDS
-                if self._shape() != self._first:
-                    return
+                now = self._shape()
+                if now != self._first or recorder.regions.crowded():
+                    following = self._renew(recorder)
+                    if following is None:
+                        return
+                    self.recorder, self._first = following, now
+                    continue
             recorder.regions.pump()
             if self._listener.fileno() in ready:
                 client, _address = self._listener.accept()
@@ -257,6 +330,11 @@ class Server:
             recorder.run(ledger.refresh())
         elif verb == "reach":
             recorder.run(ledger.reach(int(request["token"])))
+        elif verb == "raise":
+            recorder.run(ledger.raise_above(int(request["token"])))
+            return {"mark": ledger.mark}
+        elif verb == "try":
+            return dict(recorder.trial()._asdict())
         elif verb == "keep":
             self._keep(int(request["token"]))
         elif verb == "publish":
@@ -294,15 +372,31 @@ def _error(error: O2cbError) -> dict[str, Any]:
 
 def main(lifeline: int = 0) -> int:
     """The process itself. `lifeline` is inherited from who started it; the regions' processes end with it."""
+    own = local.File()
+    recorder = assemble(_online(), own)
+    server = Server(recorder, lifeline=lifeline, shape=shape, renew=renew)
+    try:
+        server.serve()
+    finally:
+        server.recorder.close()
+    return 0
+
+
+def renew(recorder: Recorder) -> Recorder | None:
+    """The one that follows: the regions that stay are not looked at again. None where the node is not online."""
+    recorder.close()
+    known = [] if recorder.regions.crowded() else [hand.where for hand in recorder.regions.hands]
+    try:
+        return assemble(_online(), recorder.own, known=known)
+    except O2cbError:
+        return None
+
+
+def _online() -> Live:
     live = observe.live(())
     if live is None or not live.online:
         raise O2cbError("this node is not online in an o2cb cluster: see `systemctl status o2cb`")
-    recorder = assemble(live, local.File())
-    try:
-        Server(recorder, lifeline=lifeline, shape=shape).serve()
-    finally:
-        recorder.regions.close()
-    return 0
+    return live
 
 
 def shape() -> object:

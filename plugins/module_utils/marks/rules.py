@@ -89,7 +89,7 @@ class Read(NamedTuple):
     among: frozenset[str]
     whole: bool = False
     everyone: bool = False
-    """Wait for every region."""
+    """Wait for every region, for a moment longer than for a majority."""
 
 
 class Write(NamedTuple):
@@ -223,6 +223,21 @@ class Ledger:
             yield from self._read(Read(frozenset(self.regions), whole=True))
         if self.mark < token + self.step // 2:
             yield from self._commit(token + self.step)
+
+    def raise_above(self, token: int) -> Steps[None]:
+        """By hand, after storage was set back: a mark above this token, and above all that this node has given out.
+
+        Other nodes may have given out tokens up to that one. Their marks do not say so any more, so `lower` has to.
+        """
+        known = self.local
+        if not self.started:
+            self.local = 0
+            try:
+                yield from self._read(Read(frozenset(self.regions), whole=True))
+            finally:
+                self.local = known
+        self.lower = max(self.lower, known, token)
+        yield from self._commit(max(token, known, self.mark) + self.step)
 
     def refresh(self) -> Steps[None]:
         """A reading, before locks are tried for whose tokens may be unknown."""

@@ -7,6 +7,8 @@
 try NAME [SECONDS]          an open that does not wait
 wait NAME [SECONDS]         the open that blocks
 cache NAME                  the same, and close it; the file, and so the lock, stays with the node
+write NAME TEXT             write the value block, and close it; the file stays
+read NAME                   print the value block in hex; the file stays
 
 A name may be DOMAIN/NAME.
 """
@@ -25,9 +27,13 @@ path = f"{directory}/{name}"
 lock = os.open(path, os.O_RDWR | os.O_CREAT | (os.O_NONBLOCK if verb == "try" else 0))
 if verb == "wait":
     open(f"/run/{name}", "w").close()
+if verb == "write":
+    os.pwrite(lock, rest.pop().encode().ljust(64, b"."), 0)
+if verb == "read":
+    print(os.pread(lock, 64, 0).hex())
 time.sleep(float(rest[0]) if rest else 0)
 os.close(lock)
-if verb != "cache":
+if verb in ("try", "wait"):
     os.unlink(path)
-if domain:
-    os.rmdir(directory)
+    if domain:
+        os.rmdir(directory)

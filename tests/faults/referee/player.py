@@ -9,6 +9,7 @@
     count TIMES OFFSET          under a process lock, read a counter from the shared disk, add one, write it back
     load SECONDS OFFSET         the same for so long, also where o2keep is started anew meanwhile
     release PREFIX              release this node's locks whose names begin so
+    fresh TIMES PREFIX          acquire and release so many locks of which nobody has ever heard; print what it took
     verdict OFFSET              print the counter and the number of times a token fell
     serve                       answer requests, one JSON object a line: those of o2keep, with `as`, a name for the
                                 descriptors of a process lock, and {"op": "drop", "as": NAME}, which closes them;
@@ -69,6 +70,22 @@ def release(prefix: str) -> None:
     for name in names:
         Client().ask({"op": "release", "name": name}, 10)
     print(json.dumps({"released": len(names)}))
+
+
+def fresh(times: int, prefix: str) -> None:
+    """Milliseconds from the request to the answer, and the largest token."""
+    client, took, token = Client(), [], 0
+    for number in range(times):
+        began = time.perf_counter()
+        answer, _descriptors = client.ask({"op": "take", "name": f"{prefix}{number}", "kind": "node", "wait": 5}, 5)
+        took.append((time.perf_counter() - began) * 1000)
+        if not answer.get("held"):
+            raise O2cbError(f"take {number}: {answer}")
+        token = max(token, answer["token"])
+        client.ask({"op": "release", "name": f"{prefix}{number}"}, 10)
+    took.sort()
+    found = {"p50": took[times // 2], "p99": took[min(times - 1, times * 99 // 100)], "most": took[-1]}
+    print(json.dumps({**{key: round(value, 2) for key, value in found.items()}, "token": token}))
 
 
 def block(offset: int) -> tuple[int, mmap.mmap]:
@@ -180,6 +197,8 @@ if __name__ == "__main__":
         release(first)
     elif verb == "count":
         count(int(first), int(rest[0]))
+    elif verb == "fresh":
+        fresh(int(first), rest[0])
     elif verb == "load":
         load(float(first), int(rest[0]))
     else:

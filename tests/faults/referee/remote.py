@@ -68,6 +68,11 @@ class Remote:
                 best, ahead = after - before, now - (before + after) / 2
         return ahead
 
+    def kill(self) -> None:
+        """For a node that was killed: the connection does not end by itself."""
+        self._process.kill()
+        self._process.wait()
+
     def close(self) -> None:
         if self._process.stdin:
             self._process.stdin.close()

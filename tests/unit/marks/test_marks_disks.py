@@ -14,6 +14,7 @@ import struct
 import time
 import zlib
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.format import Hea
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.place import Place
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.recorder import Recorder
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
+    STEP,
     Asked,
     Ledger,
     NoRecordError,
@@ -42,6 +44,7 @@ from ansible_collections.ocfs2.o2cb.plugins.module_utils.marks.rules import (
     RetakeError,
     Write,
 )
+from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb import direct
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.model import Cluster, Node
 from ansible_collections.ocfs2.o2cb.plugins.module_utils.o2cb.state import Live, LiveRegion
 
@@ -223,6 +226,27 @@ def test_the_own_file_is_written_only_when_the_mark_rises(keeps, tmp_path):
     assert keeps.own.local.writes == writes + 1
 
 
+def test_a_region_that_sleeps_holds_up_no_catching_up_and_is_caught_up_soon_after_it_wakes(keeps, monkeypatch):
+    quiet(keeps.regions)
+    hand = keeps.regions.hands[0]
+    hand.forget_device()
+    sleep(hand)
+    began = time.monotonic()
+    keeps.catch_up()
+    assert time.monotonic() - began < 4 < recorder.SECONDS
+    assert keeps.problem == ""
+    keeps.run(keeps.ledger.sign([Asked(70_000, 0, keeps.shown.reading)]))
+    calm = keeps.due
+    os.kill(hand.pid, signal.SIGCONT)
+    quiet(keeps.regions)
+    monkeypatch.setattr(recorder, "AWAY_SECONDS", 0.0)
+    keeps.run(keeps.ledger.refresh())
+    assert keeps.due < calm
+    keeps.catch_up()
+    found = read(keeps.regions, everyone=True)
+    assert {found.views[uuid].mark(1) for uuid in UUIDS} == {keeps.ledger.mark}
+
+
 def test_workers_ask_by_a_socket(keeps, tmp_path):
     reader, writer = os.pipe()
     pid = os.fork()
@@ -242,8 +266,61 @@ def test_workers_ask_by_a_socket(keeps, tmp_path):
     assert asker.ask({"verb": "state"})["problem"] == ""
     asker.ask({"verb": "keep", "token": 10**9})
     assert local.File(str(tmp_path / "token")).local.mark == 10**9
+    assert asker.is_there()
+    tried = [recorder.Trial(**asker.ask({"verb": "try"})) for _number in range(2)]
+    assert [one.token for one in tried] == [first + 3, first + 4]
+    assert [one.written for one in tried] == [False, False]
+    assert 0 < tried[0].seconds < 5
+    assert asker.ask({"verb": "raise", "token": 70_000}) == {"mark": 70_000 + STEP}
+    assert asker.token(None, 0, asker.before()) == 70_001
     os.close(writer)
     assert os.waitpid(pid, 0)[0] == pid
+
+
+def test_who_asks_while_the_regions_change_waits_for_the_recorder_that_follows(keeps, places, tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "SHAPE_SECONDS", 0.2)
+    (tmp_path / "shape").write_text("three regions")
+    reader, writer = os.pipe()
+
+    def renew(before: Recorder) -> Recorder:
+        before.close()
+        time.sleep(1.0)
+        (tmp_path / "renewed").touch()
+        hands = [Hand(w, disks.fork(w, str(tmp_path / w.uuid), str(tmp_path / "locks"), 0)) for w in places[:2]]
+        regions = [where.uuid for where in places[:2]]
+        ledger = Ledger(1, "00" * 16, regions, 62000, local=before.own.local.mark, seen=True)
+        return Recorder(ledger, Disks(hands, 4), page.create(str(tmp_path / "page")), before.own)
+
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        try:
+            shape = (tmp_path / "shape").read_text
+            recorder.Server(keeps, str(tmp_path / "socket"), reader, shape, renew).serve()
+        finally:
+            os._exit(0)
+    os.close(reader)
+    recorder.wait_for(str(tmp_path / "socket"))
+    asker = asking.Asker(str(tmp_path / "socket"), str(tmp_path / "page"), seconds=20)
+    first = asker.token(None, 0, asker.before())
+    (tmp_path / "shape").write_text("two regions")
+    until = time.monotonic() + 20
+    while not (tmp_path / "renewed").exists() and time.monotonic() < until:
+        asker.ask({"verb": "refresh"})
+    assert asker.token(None, 0, asker.before()) > first
+    (tmp_path / "shape").write_text("none")
+    os.close(writer)
+    assert os.waitpid(pid, 0)[0] == pid
+
+
+def test_only_regions_that_are_new_are_looked_at_when_they_change(monkeypatch):
+    looked = []
+    monkeypatch.setattr(recorder.direct, "read", lambda extents, _seconds: looked.extend(extents) or [direct.Answer()])
+    monkeypatch.setattr(recorder.devices, "preferred_path", lambda device: f"/dev/{device}")
+    stays, new = LiveRegion(UUIDS[0], "dm-0", 512, 16, 255), LiveRegion(UUIDS[1], "dm-1", 512, 16, 255)
+    known = [Place(UUIDS[0], "dm-0", 16 * 512, 512), Place(UUIDS[1], "dm-0", 16 * 512, 512)]
+    assert recorder.places_of(SimpleNamespace(regions=[stays, new]), known=known) == ([known[0]], [])
+    assert [extent.path for extent in looked] == ["/dev/dm-1"]
 
 
 def test_a_record_that_is_made_counts_for_the_next_lock(regions, tmp_path, places):
@@ -269,10 +346,33 @@ def test_a_record_that_is_made_counts_for_the_next_lock(regions, tmp_path, place
 
 def test_a_known_token_needs_nobody_below_the_mark_of_before_the_try(tmp_path):
     asker = asking.Asker(str(tmp_path / "nobody"), str(tmp_path / "page"))
+    assert not asker.is_there()
     seen = page.Page(page.RECORD, 7, 9000, 0.0)
     assert asker.token(8999, 0, seen) == 9000
     with pytest.raises(RefusedError, match="does not answer"):
         asker.token(9000, 0, seen)
+
+
+@pytest.mark.parametrize("problem", ["/dev/dm-0 did not answer within 2 s", "/dev/dm-0: Input/output error"])
+def test_a_region_that_does_not_answer_at_the_start_keeps_no_other_from_being_used(monkeypatch, problem):
+    """It has a place until it turns out to have none."""
+    room, none = volume(UUIDS[1]), bytes(1024) + volume(UUIDS[2])[2 * BLOCK : 3 * BLOCK]
+    answers = [direct.Answer(problem=problem), direct.Answer(room), direct.Answer(none), direct.Answer(bytes(16384))]
+    monkeypatch.setattr(recorder.direct, "read", lambda _extents, _seconds: answers)
+    monkeypatch.setattr(recorder.devices, "preferred_path", lambda device: f"/dev/{device}")
+    regions = [LiveRegion(uuid, "dm-0", 512, 16, 255) for uuid in [*UUIDS, "0D" * 16]]
+    found, placeless = recorder.places_of(SimpleNamespace(regions=[*regions, LiveRegion("0E" * 16)]))
+    assert [where.uuid for where in found] == UUIDS[:2]
+    assert placeless == UUIDS[2:]
+
+
+def test_a_region_that_turns_out_to_have_no_room_is_told_from_one_that_hangs(regions, tmp_path, places):
+    small = bytes(1024) + volume(UUIDS[0])[2 * BLOCK : 3 * BLOCK]
+    with (tmp_path / UUIDS[0]).open("r+b") as file:
+        file.write(small)
+    assert not regions.crowded()
+    found = read(regions, everyone=True)
+    assert (set(found.views), regions.crowded()) == (set(UUIDS[1:]), True)
 
 
 # Creation

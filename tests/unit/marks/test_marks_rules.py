@@ -259,6 +259,50 @@ def test_marks_that_get_lost_in_between_are_refused(disks):
 # The pause check
 
 
+def set_back(disks: Disks, mark: int = FLOOR) -> None:
+    """All regions as they were when node 1 had this mark."""
+    disks.views.update({uuid: view(uuid, {1: mark}) for uuid in (A, B, C)})
+
+
+@pytest.mark.parametrize("before", ["before its first reading", "while it runs"])
+def test_a_mark_that_is_raised_by_hand_ends_the_refusal_and_is_above_all_that_this_node_gave_out(disks, before):
+    own = begun(disks)
+    token(disks, own, previous=70_000)
+    mark = own.mark
+    set_back(disks)
+    if before != "while it runs":
+        own = ledger(local=mark, seen=True)
+    with pytest.raises(RefusedError, match="older"):
+        disks.run(own.refresh())
+    disks.run(own.raise_above(80_000))
+    assert all(found.mark(1) == 80_000 + STEP for found in disks.views.values())
+    assert token(disks, own) == 80_001
+    assert token(disks, begun(disks, node=2)) == 80_001 + STEP
+    set_back(disks)
+    with pytest.raises(RefusedError, match="older"):
+        disks.run(own.refresh())
+    disks.run(own.raise_above(1))
+    assert all(found.mark(1) > 80_000 + STEP for found in disks.views.values())
+
+
+def test_a_raise_by_hand_that_fails_leaves_the_refusal(disks):
+    own = ledger(local=90_000, seen=True)
+    disks.gone.update((A, B))
+    with pytest.raises(RefusedError, match="only 1 of 3"):
+        disks.run(own.raise_above(95_000))
+    disks.gone.clear()
+    with pytest.raises(RefusedError, match="older"):
+        disks.run(own.refresh())
+
+
+def test_after_a_raise_to_less_than_its_own_file_a_node_gives_out_no_token_again(disks):
+    own = ledger(local=90_000, seen=True)
+    disks.run(own.raise_above(80_000))
+    assert own.mark == 90_000 + STEP
+    disks.run(own.refresh())
+    assert token(disks, own) == 90_001
+
+
 def test_a_pause_between_grant_and_answer_is_found_by_the_beats_of_others(disks):
     own = begun(disks)
     disks.beats[2] += 31
