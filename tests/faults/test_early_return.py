@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,17 +75,9 @@ def sharers(lab: Lab, threshold: int, request: pytest.FixtureRequest) -> list[No
     if any(kernel.regions(node) == [] for node in lab.nodes()):
         pytest.fail("a node is not online: the case before has left the lab in disorder")
     names = " ".join(f"{int(time.time())}-{number}" for number in range(LOCKS))
-    for node in [victim, *survivors]:
-        node.run("systemctl stop claimant; rm -f /run/claimant*", timeout=60)
-        mount = "/dlm" if node is victim else OWN_MOUNT
-        node.run(f"mkdir -p {mount}; mountpoint -q {mount} || mount -t ocfs2_dlmfs none {mount}", check=True)
-        start = f"systemd-run --collect --unit claimant python3 /root/claimant.py {mount} {DOMAIN} {names}"
-        node.run(start, timeout=60, check=True)
-        wait_until(
-            lambda node=node: "1" in node.run("ls /run/claimant* 2>/dev/null | wc -l").stdout,  # type: ignore[misc]
-            60,
-            lambda node=node: claimant_log(node),  # type: ignore[misc]
-        )
+    claim(victim, "/dlm", names)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda node: claim(node, OWN_MOUNT, names), survivors))
     time.sleep(CALM)
     return [*survivors, victim]
 
@@ -101,6 +94,18 @@ def victim(sharers: list[Node]) -> Iterator[Node]:
     for node in survivors:
         assert node.run("systemctl is-active claimant").stdout.strip() == "active", claimant_log(node)
         node.run("systemctl stop claimant", timeout=120)
+
+
+def claim(node: Node, mount: str, names: str) -> None:
+    """Start the claimant on a node, and return when it has all names."""
+    done = node.run(
+        f"""systemctl stop claimant; rm -f /run/claimant*
+        mkdir -p {mount} && {{ mountpoint -q {mount} || mount -t ocfs2_dlmfs none {mount}; }} &&
+        systemd-run --collect --unit claimant python3 /root/claimant.py {mount} {DOMAIN} {names} &&
+        timeout 90 sh -c 'until ls /run/claimant*; do sleep 0.2; done'""",
+        timeout=180,
+    )
+    assert done.ok, f"{done.stderr}\n{claimant_log(node)}"
 
 
 def claimant_log(node: Node) -> str:
@@ -338,5 +343,9 @@ def test_the_distribution_s_own_start_panics_the_others(lab: Lab, threshold: int
             time.sleep(1)
     panics = [node.resets() - before for node, before in zip(survivors, resets, strict=True)]
     print(f"\nthreshold {threshold}: panics {panics}", flush=True)
+    victim.run("sync", check=True)
+    kill(victim, threshold)
     lab.up()
+    for node in lab.nodes():
+        wait_until(lambda node=node: active(node), 240, lambda node=node: unit_log(node))  # type: ignore[misc]
     assert sum(panics) > 0
