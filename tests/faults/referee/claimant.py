@@ -7,7 +7,7 @@
 It holds each name shared. With MOUNT `/dlm` that is all. Another MOUNT is an instance of dlmfs of its own; then it also
 tries, all the time and in children that may sleep, to get each name exclusively through /dlm. So its kernel knows each
 lock resource, and sends a new request for it to whoever is its master. The only answer that it expects is that another
-holds the name: any other error ends it.
+holds the name: any other error ends it. SLEPT says for how many seconds a request has slept at least, of each name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import sys
 import time
 
+SLEPT = "/run/claimant.slept"
 BETWEEN = 0.5
 """Seconds between two requests for a name that was refused."""
 
@@ -30,12 +31,20 @@ def main() -> None:
     with open(f"/run/claimant{os.path.basename(mount)}", "w") as file:
         file.write(f"{len(held)}\n")
     asking: dict[str, int] = {}
+    since: dict[str, float] = {}
+    slept = dict.fromkeys(names, 0.0)
     while True:
         for name in names if mount != "/dlm" else ():
+            if name in asking:
+                slept[name] = max(slept[name], time.monotonic() - since[name])
             if name not in asking or ended(asking[name]):
+                since[name] = time.monotonic()
                 asking[name] = os.fork()
                 if asking[name] == 0:
                     os._exit(ask(f"/dlm/{domain}/{name}"))
+        with open(f"{SLEPT}.new", "w") as file:
+            file.write(f"{min(slept.values())}\n")
+        os.rename(f"{SLEPT}.new", SLEPT)
         time.sleep(BETWEEN)
 
 
