@@ -46,6 +46,9 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds between two starts of workers, where they die young."""
 
 YOUNG_SECONDS = 1.0
+BIRTH_SECONDS = 60.0
+"""A worker that has not said a word by then never will: the nursery stands still, and another takes its place."""
+
 SURPLUS_SECONDS = 20.0
 """Idle workers beyond READY end when the one that was used least has had nothing to do for so long."""
 
@@ -106,6 +109,9 @@ class Pool:
 
         self._waiting: tuple[deque[tuple[int, Job]], ...] = (deque(), deque(), deque())
         self._ending: list[Worker] = []
+        self._unborn: deque[Worker] = deque()
+        """Those that have not said who they are, the oldest first."""
+
         self._looks_again = False
         self._pause = 0.0
         self._not_before = 0.0
@@ -122,6 +128,11 @@ class Pool:
         """Hand out what waits, and keep some workers ready. Called at each turn of the loop."""
         if self._ending:
             self.gone()
+        if self._unborn and self._unborn[0].started < time.monotonic() - BIRTH_SECONDS:
+            self._starter.renew()
+            for worker in [worker for worker in self._unborn if worker in self._idle]:
+                self._end(worker)
+            self._unborn.clear()
         for rank, waiting in enumerate(self._waiting):
             while waiting and self._has_room(rank) and (self._idle or self._may_start()):
                 self._hand_out(*waiting.popleft())
@@ -195,6 +206,7 @@ class Pool:
     def _start(self) -> Worker:
         now = time.monotonic()
         worker = Worker(self._starter.start("worker"), now, since=now)
+        self._unborn.append(worker)
         self._loop.watch(worker.sock.fileno(), lambda: self._read(worker))
         return worker
 
@@ -208,6 +220,7 @@ class Pool:
             return
         if worker.process is None:
             worker.process = Process(**received[0])
+            self._born(worker)
             return
         self._pause = self._not_before = 0.0
         number, worker.job, worker.since = worker.number, None, time.monotonic()
@@ -241,8 +254,13 @@ class Pool:
             del self._busy[number]
             self._boss.died(number, job)
 
+    def _born(self, worker: Worker) -> None:
+        with contextlib.suppress(ValueError):
+            self._unborn.remove(worker)
+
     def _end(self, worker: Worker) -> None:
         """A worker ends when its channel does, in its own time."""
+        self._born(worker)
         self._loop.forget(worker.sock.fileno())
         worker.sock.close()
         if worker in self._idle:

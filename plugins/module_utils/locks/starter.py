@@ -58,6 +58,13 @@ class Starter:
         self._channel = ours
         return True
 
+    def renew(self) -> None:
+        """The nursery stands still: it is killed, and the next start begins another. What it was asked for ends."""
+        self.end()
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+
     def end(self) -> None:
         """The nursery ends, in its own time; the processes that it has started do not."""
         if self._channel is not None:

@@ -146,6 +146,22 @@ def test_a_nursery_that_stands_still_is_never_waited_for(starter):
         nursery.kill()
 
 
+def test_a_nursery_that_stands_still_is_replaced(starter):
+    with starter.start("echo") as first, starter.start("echo") as second:
+        hello(first)
+        hello(second)
+        nursery = starter._processes[0]
+        os.kill(nursery.pid, signal.SIGSTOP)
+        with starter.start("echo") as never:
+            starter.renew()
+            never.settimeout(60)
+            assert wire.receive(never) is None, "who waits for it is told"
+        assert ask(first)["number"] == 7, "and its children go on"
+        with starter.start("echo") as new:
+            hello(new)
+            assert ask(new)["number"] == 7
+
+
 def ends(sock: socket.socket) -> bool:
     try:
         return not sock.recv(4096, socket.MSG_DONTWAIT)

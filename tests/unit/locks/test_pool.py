@@ -47,6 +47,7 @@ class Programs:
     def __init__(self, program: str) -> None:
         self.program = program
         self.running: list[subprocess.Popen[bytes]] = []
+        self.renewed = 0
 
     def start(self, kind: str) -> socket.socket:
         assert kind == "worker"
@@ -56,9 +57,11 @@ class Programs:
             self.running.append(subprocess.Popen(command, pass_fds=[theirs.fileno()]))
         return ours
 
-    def reap(self) -> None:
+    def renew(self) -> None:
+        self.renewed += 1
         for process in self.running:
-            process.poll()
+            process.kill()
+        self.program = SLEEPER
 
 
 class Bench:
@@ -236,6 +239,20 @@ def test_workers_that_die_young_are_started_ever_more_rarely(monkeypatch):
     pauses = [later - earlier for earlier, later in itertools.pairwise(started)]
     assert len(pauses) == 3
     assert all(pause >= least for pause, least in zip(pauses, (0.4, 0.8, 1.6), strict=True))
+
+
+def test_where_workers_do_not_come_to_life_the_nursery_is_replaced_and_their_jobs_are_told(monkeypatch):
+    monkeypatch.setattr(pools, "BIRTH_SECONDS", 1.0)
+    bench = Bench("import time; time.sleep(600)")
+    bench.convert(1)
+    bench.turn(until=1)
+    assert (bench.dead, bench.programs.renewed) == ([1], 1)
+    monkeypatch.setattr(pools, "BIRTH_SECONDS", 60.0)
+    bench.convert(2)
+    bench.turn(until=2)
+    assert bench.done == [2]
+    assert bench.programs.renewed == 1
+    bench.end()
 
 
 def test_one_answer_ends_the_pause(bench):
