@@ -138,7 +138,7 @@ class Recorder:
         if self.shown.state != page.RECORD or clock() - self.shown.seconds > FRESH_SECONDS:
             self.run(ledger.refresh())
         mark, began = ledger.mark, time.perf_counter()
-        (token,) = self.run(ledger.sign([Asked(None, 0, self.shown.reading)]))
+        token = self.run(ledger.sign([Asked(None, 0, self.shown.reading)]))[0]
         seconds = time.perf_counter() - began
         if isinstance(token, RefusedError):
             raise token

@@ -40,7 +40,7 @@ class Region:
             while True:
                 number = steps.send(self._read(number * volume.block_size, volume.block_size))
         except StopIteration as end:
-            self._start, _size = end.value
+            self._start = end.value[0]
 
     def _read(self, offset: int, size: int) -> bytes:
         return os.pread(self._disk, size, self._offset + offset)
