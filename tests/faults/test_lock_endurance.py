@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from faults.controller import wait_until
-from faults.referee.remote import Remote, remotes
+from faults.referee.remote import Remote, main_process, remotes
 from lab.node import Node
 
 TAKES = int(os.environ.get("O2_TAKES", "20000"))
@@ -37,10 +37,6 @@ OWNERS = [
     "x" * 63,
 ]
 TOO_LONG = ["x" * 300, "é" * 200]
-
-
-def main_process(node: Node) -> str:
-    return node.run("systemctl show o2keep -p MainPID --value", timeout=60, check=True).stdout.strip()
 
 
 def ended(waiter: Remote) -> bool:

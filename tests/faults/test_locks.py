@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from faults.controller import Controller, wait_until
-from faults.referee.remote import TAKES_A_LOCK, Remote, remotes, wait_for
+from faults.referee.remote import TAKES_A_LOCK, Remote, main_process, remotes, wait_for
 from lab import Lab
 from lab.node import Node
 
@@ -48,10 +48,6 @@ def play(node: Node, words: str, seconds: float) -> Any:
 
 def o2ctl(node: Node, words: str, seconds: float = 30) -> Any:
     return node.run(f"o2ctl {words}", timeout=seconds)
-
-
-def main_process(node: Node) -> str:
-    return node.run("systemctl show o2keep -p MainPID --value", timeout=30, check=True).stdout.strip()
 
 
 def test_of_three_nodes_exactly_one_gets_each_lock(lab: Lab, players: list[Node]) -> None:

@@ -395,7 +395,7 @@ def _be_counted_apart() -> None:
 def _mark() -> int:
     """The mark that an earlier keeper has left; 0 where there is none, or it cannot be read."""
     try:
-        return local.File(local.PATH).local.mark
+        return local.read(local.PATH).mark
     except (OSError, O2cbError) as error:
         sys.stdout.write(f"o2keep: {error}\n")
         return 0

@@ -72,7 +72,7 @@ def look_at_volumes(paths: Mapping[str, str], seconds: float = SECONDS) -> Look:
         except O2cbError as error:
             problems[uuid] = str(error)
             continue
-        if block < 2 * size:
+        if not place.has_room(block, size):
             placeless.add(uuid)
         else:
             places.append((Place(uuid, "", start, size), path))

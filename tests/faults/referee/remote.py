@@ -35,6 +35,11 @@ def wait_for(node: Node, command: str, seconds: float) -> None:
     )
 
 
+def main_process(node: Node) -> str:
+    """The number of o2keep's main process, 0 where there is none."""
+    return node.run("systemctl show o2keep -p MainPID --value", timeout=30, check=True).stdout.strip()
+
+
 class Remote:
     """The player of one node, or another program there that answers in the same way."""
 
